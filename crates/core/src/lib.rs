@@ -1,1 +1,14 @@
-//! Placeholder.
+//! The rules of the platform, with no I/O in them.
+//!
+//! Architecture invariant: this crate opens no socket, file or database, and
+//! never asks the operating system for the time.
+
+pub mod clock;
+pub mod device;
+pub mod event;
+pub mod ids;
+pub mod ports;
+pub mod presence;
+pub mod sample;
+pub mod topic;
+pub mod wire;

@@ -1,0 +1,26 @@
+//! What the core needs from the outside world.
+//!
+//! A port is small, speaks domain types only and never names an engine.
+//! Atomicity is part of a method's contract. Every implementation passes the
+//! same suite in [`crate::contract`]; the in-memory ones in
+//! [`crate::memory`] are product code and test doubles at once.
+
+use std::error::Error;
+
+/// Why a port could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// The backend is down, full or too slow. Trying again later may work.
+    #[error("backend unavailable")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// The backend answered with something that cannot be used.
+    #[error("backend returned bad data: {0}")]
+    Corrupt(String),
+}
+
+impl PortError {
+    /// Wraps a backend's own error as [`PortError::Unavailable`].
+    pub fn unavailable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
