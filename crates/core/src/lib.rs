@@ -3,6 +3,7 @@
 //! Architecture invariant: this crate opens no socket, file or database, and
 //! never asks the operating system for the time.
 
+pub mod access;
 pub mod clock;
 pub mod device;
 pub mod event;

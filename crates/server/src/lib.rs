@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Dormouse: adapters, API, wiring and the command line.
+
+pub mod api;
+pub mod clock;
+pub mod store;
+pub mod tasks;

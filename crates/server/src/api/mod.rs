@@ -1,0 +1,29 @@
+//! The HTTP face of the platform. Handlers parse, call one service, and shape
+//! the answer; no SQL here.
+//!
+//! Each module has `pub fn router(state: …) -> OpenApiRouter`: it closes over
+//! the services it needs, so that the modules do not know of each other.
+
+mod error;
+mod extract;
+
+pub use error::{FieldError, Problem, ProblemBody};
+pub use extract::{
+    ApiJson, ApiPath, ApiQuery, Caller, PAGE_DEFAULT, PAGE_MAX, Page, decode_cursor, encode_cursor,
+    page_size,
+};
+
+use axum::Router;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// Joins the modules' routers under `/api/v1` and collects their document.
+#[must_use]
+pub fn compose(modules: impl IntoIterator<Item = OpenApiRouter>) -> (Router, OpenApi) {
+    let versioned = modules
+        .into_iter()
+        .fold(OpenApiRouter::new(), OpenApiRouter::merge);
+    OpenApiRouter::new()
+        .nest("/api/v1", versioned)
+        .split_for_parts()
+}

@@ -1,0 +1,3 @@
+//! The database adapters: they implement ports and know no HTTP.
+
+pub mod sqlite;
