@@ -2,5 +2,6 @@
 
 pub mod api;
 pub mod clock;
+pub mod config;
 pub mod store;
 pub mod tasks;

@@ -18,7 +18,6 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 /// Joins the modules' routers under `/api/v1` and collects their document.
-#[must_use]
 pub fn compose(modules: impl IntoIterator<Item = OpenApiRouter>) -> (Router, OpenApi) {
     let versioned = modules
         .into_iter()
