@@ -3,5 +3,6 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod observe;
 pub mod store;
 pub mod tasks;

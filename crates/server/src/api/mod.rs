@@ -6,6 +6,7 @@
 
 mod error;
 mod extract;
+pub mod web;
 
 pub use error::{FieldError, Problem, ProblemBody};
 pub use extract::{
