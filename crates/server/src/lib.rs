@@ -3,6 +3,7 @@
 pub mod api;
 pub mod clock;
 pub mod config;
+pub mod datadir;
 pub mod observe;
 pub mod store;
 pub mod tasks;
