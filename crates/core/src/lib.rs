@@ -5,11 +5,15 @@
 
 pub mod access;
 pub mod clock;
+pub mod decode;
 pub mod device;
 pub mod event;
 pub mod ids;
 pub mod ports;
 pub mod presence;
+pub mod record;
 pub mod sample;
+pub mod services;
 pub mod topic;
+mod varint;
 pub mod wire;

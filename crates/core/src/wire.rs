@@ -64,13 +64,13 @@ pub struct SocketStatusBody {
 /// One reading of the strip's meter, and of its sockets' where it has them
 /// (`telemetry`).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "FlatSample")]
 pub struct SampleBody {
     /// When it was measured, unix ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ts: Option<i64>,
     /// How long before sending it was measured, ms; for devices without a clock.
-    #[serde(skip_serializing_if = "Option::is_none", alias = "age_ms")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<u64>,
     /// Rises within `boot` over telemetry.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,8 +82,50 @@ pub struct SampleBody {
     #[serde(flatten)]
     pub totals: Measurements,
     /// Readings of single sockets.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<SocketSampleBody>,
+}
+
+/// [`SampleBody`] as it is read: without the buffering that flattening costs.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FlatSample {
+    ts: Option<i64>,
+    #[serde(alias = "age_ms")]
+    age_ms: Option<u64>,
+    seq: Option<u32>,
+    boot: Option<u32>,
+    #[serde(alias = "power_w")]
+    power_w: Option<f64>,
+    #[serde(alias = "voltage_v")]
+    voltage_v: Option<f64>,
+    #[serde(alias = "current_a")]
+    current_a: Option<f64>,
+    #[serde(alias = "energy_wh")]
+    energy_wh: Option<f64>,
+    #[serde(alias = "power_factor")]
+    power_factor: Option<f64>,
+    #[serde(default)]
+    sockets: Option<Vec<SocketSampleBody>>,
+}
+
+impl From<FlatSample> for SampleBody {
+    fn from(flat: FlatSample) -> Self {
+        Self {
+            ts: flat.ts,
+            age_ms: flat.age_ms,
+            seq: flat.seq,
+            boot: flat.boot,
+            totals: Measurements {
+                power_w: flat.power_w,
+                voltage_v: flat.voltage_v,
+                current_a: flat.current_a,
+                energy_wh: flat.energy_wh,
+                power_factor: flat.power_factor,
+            },
+            sockets: flat.sockets.unwrap_or_default(),
+        }
+    }
 }
 
 /// What a meter measures; every field is optional.
@@ -109,14 +151,46 @@ pub struct Measurements {
 
 /// One socket in a [`SampleBody`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "FlatSocketSample")]
 pub struct SocketSampleBody {
     /// Which socket.
-    #[serde(alias = "socket_id")]
     pub socket_id: SocketId,
     /// Its readings.
     #[serde(flatten)]
     pub measurements: Measurements,
+}
+
+/// [`SocketSampleBody`] as it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FlatSocketSample {
+    #[serde(alias = "socket_id")]
+    socket_id: SocketId,
+    #[serde(alias = "power_w")]
+    power_w: Option<f64>,
+    #[serde(alias = "voltage_v")]
+    voltage_v: Option<f64>,
+    #[serde(alias = "current_a")]
+    current_a: Option<f64>,
+    #[serde(alias = "energy_wh")]
+    energy_wh: Option<f64>,
+    #[serde(alias = "power_factor")]
+    power_factor: Option<f64>,
+}
+
+impl From<FlatSocketSample> for SocketSampleBody {
+    fn from(flat: FlatSocketSample) -> Self {
+        Self {
+            socket_id: flat.socket_id,
+            measurements: Measurements {
+                power_w: flat.power_w,
+                voltage_v: flat.voltage_v,
+                current_a: flat.current_a,
+                energy_wh: flat.energy_wh,
+                power_factor: flat.power_factor,
+            },
+        }
+    }
 }
 
 /// What a command asks for.

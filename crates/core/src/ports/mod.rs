@@ -5,6 +5,9 @@
 //! same suite in [`crate::contract`]; the in-memory ones in
 //! [`crate::memory`] are product code and test doubles at once.
 
+pub mod hot;
+pub mod journal;
+
 use std::error::Error;
 
 /// Why a port could not do its work.
