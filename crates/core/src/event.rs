@@ -100,6 +100,28 @@ pub enum Origin {
     Server,
 }
 
+impl Origin {
+    /// The name of the person or token.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::User { name } | Self::Token { name } => Some(name),
+            Self::Device | Self::Server => None,
+        }
+    }
+
+    /// The kind's name in the API and the database.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::User { .. } => "user",
+            Self::Token { .. } => "token",
+            Self::Device => "device",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {

@@ -4,15 +4,22 @@
 //! never asks the operating system for the time.
 
 pub mod access;
+pub mod acl;
+pub mod audit;
 pub mod clock;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 pub mod decode;
 pub mod device;
 pub mod event;
 pub mod ids;
+pub mod location;
+pub mod memory;
 pub mod ports;
 pub mod presence;
 pub mod record;
 pub mod sample;
+pub mod secret;
 pub mod services;
 pub mod topic;
 mod varint;

@@ -5,8 +5,22 @@
 //! same suite in [`crate::contract`]; the in-memory ones in
 //! [`crate::memory`] are product code and test doubles at once.
 
+mod audit;
+mod devices;
 pub mod hot;
 pub mod journal;
+mod links;
+mod people;
+mod site;
+
+pub use audit::{AuditQuery, AuditStore};
+pub use devices::{DeviceAccess, DeviceStore, DeviceWrites, NewDevice, StoredDevice, Written};
+pub use links::{DeviceChange, DeviceView, DeviceWatcher, EnrolSink, KickReason, SessionControl};
+pub use people::{
+    NewSession, NewToken, NewUser, PasswordHasher, Revoked, SessionStore, TokenStore, UserStore,
+    UserWrite,
+};
+pub use site::{Setting, SettingStore};
 
 use std::error::Error;
 

@@ -1,4 +1,6 @@
 //! What the platform does, as services over ports and a clock.
 
+pub mod audit;
 pub mod drain;
 pub mod ingest;
+pub mod registry;

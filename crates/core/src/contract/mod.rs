@@ -1,0 +1,12 @@
+//! What every implementation of a port must do. Each adapter runs these, on
+//! an empty store, and panics where the contract is broken.
+
+mod audit;
+mod devices;
+mod people;
+mod site;
+
+pub use audit::audit_store;
+pub use devices::device_store;
+pub use people::{session_store, token_store, user_store};
+pub use site::setting_store;

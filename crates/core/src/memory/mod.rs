@@ -1,0 +1,18 @@
+//! In-memory ports: lost when the process ends, and every test's backend.
+
+mod audit;
+mod devices;
+mod people;
+mod site;
+
+pub use audit::MemoryAudit;
+pub use devices::MemoryDevices;
+pub use people::{MemorySessions, MemoryTokens, MemoryUsers};
+pub use site::MemorySettings;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// No code here can panic between two writes, so a poisoned lock holds good data.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

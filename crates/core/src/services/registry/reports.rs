@@ -1,0 +1,66 @@
+//! What devices say of themselves: applied in memory, stored behind.
+
+use std::sync::Arc;
+
+use super::{Registry, lock};
+use crate::device::{Device, Reported};
+use crate::ids::DeviceKey;
+use crate::ports::PortError;
+
+impl Registry {
+    /// Makes `reported` the device's last report, in memory at once and in
+    /// the store at the next [`Registry::flush`]. Whether it is newer than
+    /// the last one is for the caller to know. Returns the device as it is
+    /// now; `None` where there is none.
+    pub fn apply_report(&self, key: DeviceKey, reported: Reported) -> Option<Arc<Device>> {
+        let device = {
+            let mut index = self.write();
+            let entry = index.by_key_mut(key)?;
+            let device = Arc::new(Device {
+                reported: Some(Arc::new(reported)),
+                ..(*entry.device).clone()
+            });
+            entry.device = device.clone();
+            device
+        };
+        lock(&self.dirty).reports.insert(key);
+        Some(device)
+    }
+
+    /// Stores the reports and first uses of credentials not stored yet. What
+    /// cannot be stored is kept for the next time.
+    ///
+    /// # Errors
+    /// When the store cannot take them.
+    pub async fn flush(&self) -> Result<(), PortError> {
+        let dirty = std::mem::take(&mut *lock(&self.dirty));
+        let joined: Vec<_> = dirty.joined.iter().map(|(k, d)| (*k, d.clone())).collect();
+        let reports: Vec<_> = {
+            let index = self.read();
+            let report =
+                |key: &DeviceKey| Some((*key, index.by_key(*key)?.device.reported.clone()?));
+            dirty.reports.iter().filter_map(report).collect()
+        };
+        let outcome = self.store_dirty(reports, joined).await;
+        if outcome.is_err() {
+            let mut again = lock(&self.dirty);
+            again.reports.extend(dirty.reports);
+            again.joined.extend(dirty.joined);
+        }
+        outcome
+    }
+
+    async fn store_dirty(
+        &self,
+        reports: Vec<(DeviceKey, Arc<Reported>)>,
+        joined: Vec<(DeviceKey, crate::secret::DeviceDigest)>,
+    ) -> Result<(), PortError> {
+        if !reports.is_empty() {
+            self.parts.store.save_reports(reports).await?;
+        }
+        if !joined.is_empty() {
+            self.parts.store.settle_joined(joined).await?;
+        }
+        Ok(())
+    }
+}
