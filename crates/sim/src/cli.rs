@@ -11,6 +11,7 @@ use tracing::info;
 
 use crate::credentials;
 use crate::fleet::{Credentials, Fleet, FleetConfig};
+use crate::load::{self, Job, LoadArgs};
 use crate::scenario::{Scenario, demo_ids};
 
 /// How often a running fleet says how it is.
@@ -65,6 +66,9 @@ pub struct Args {
     /// Write the credentials that joining strips are handed to this file
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
+    /// Load modes, for measurements.
+    #[command(flatten, next_help_heading = "Load, for measurements")]
+    pub load: LoadArgs,
 }
 
 impl std::fmt::Debug for Args {
@@ -88,7 +92,47 @@ pub async fn run(args: Args, cancel: CancellationToken) -> anyhow::Result<()> {
         .duration_s
         .map(|s| seconds("--duration-s", s))
         .transpose()?;
-    run_fleet(&args, duration, cancel).await
+    let LoadArgs {
+        load,
+        storm,
+        idle,
+        echo,
+        ..
+    } = args.load;
+    if !(load || storm || idle || echo) {
+        return run_fleet(&args, duration, cancel).await;
+    }
+    if let Some(rate) = args.load.rate {
+        ensure!(
+            rate.is_finite() && rate > 0.0,
+            "--rate {rate}: expected a number above 0"
+        );
+    }
+    let linger_s = args.load.linger_s;
+    ensure!(
+        linger_s.is_finite() && linger_s >= 0.0,
+        "--linger-s {linger_s}: expected 0 or more"
+    );
+    ensure!(
+        !load || duration.is_some() || args.load.count.is_some(),
+        "--load needs --duration-s or --count"
+    );
+    let members = members(&args)?;
+    let job = Job::new(
+        args.broker,
+        &args.root,
+        members,
+        args.load,
+        duration,
+        cancel,
+    )?;
+    if load {
+        print_line(&load::load(job).await?)
+    } else if echo {
+        print_line(&load::echo(job).await?)
+    } else {
+        load::storm(job, print_line).await
+    }
 }
 
 async fn run_fleet(

@@ -12,6 +12,7 @@ mod counters;
 mod credentials;
 pub mod fault;
 pub mod fleet;
+mod load;
 mod mqtt;
 mod outbox;
 mod random;
@@ -23,4 +24,5 @@ mod strip;
 mod testbed;
 
 pub use counters::Totals;
+pub use load::LoadArgs;
 pub use mqtt::LinkError;

@@ -2,6 +2,7 @@
 //! down what it hears, and sends what a test tells it to.
 
 use std::num::NonZeroU16;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) struct Testbed {
     heard: Arc<Mutex<Vec<Heard>>>,
     news: Arc<Notify>,
     orders: broadcast::Sender<(String, Vec<u8>)>,
+    /// Messages until the connection that brings the last is cut; 0 for never.
+    cut_after: Arc<AtomicUsize>,
 }
 
 impl Testbed {
@@ -51,6 +54,7 @@ impl Testbed {
             heard: Arc::default(),
             news: Arc::default(),
             orders: broadcast::channel(64).0,
+            cut_after: Arc::default(),
         };
         let tasks = TaskTracker::new();
         let (accepting, nested) = (bed.clone(), tasks.clone());
@@ -60,6 +64,12 @@ impl Testbed {
             }
         });
         bed
+    }
+
+    /// Cuts the connection that brings the `messages`th message from now,
+    /// without acknowledging that message.
+    pub(crate) fn cut_after(&self, messages: usize) {
+        self.cut_after.store(messages, Ordering::SeqCst);
     }
 
     /// Sends a message to every client.
@@ -118,6 +128,12 @@ impl Testbed {
                         let at = input.windows(4).position(|bytes| bytes == b"MQTT");
                         let codec = codec.get_or_insert_with(|| Dialect::new(input[at.unwrap() + 4]));
                         while let Some(heard) = codec.answer(&mut input, &mut output) {
+                            let message = matches!(heard, Heard::Publish { .. });
+                            if message && self.cut_after.load(Ordering::SeqCst) > 0
+                                && self.cut_after.fetch_sub(1, Ordering::SeqCst) == 1
+                            {
+                                return self.note(Heard::Lost);
+                            }
                             self.note(heard);
                         }
                     }

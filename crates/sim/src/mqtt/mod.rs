@@ -96,6 +96,30 @@ impl Link {
         }
     }
 
+    /// The next packet that has already been read.
+    pub(crate) fn buffered(&mut self) -> Result<Option<Incoming>, LinkError> {
+        self.codec.decode(&mut self.input)
+    }
+
+    /// Waits until the message `wanted` is acknowledged; other packets are ignored.
+    pub(crate) async fn until_acknowledged(&mut self, wanted: NonZeroU16) -> Result<(), LinkError> {
+        timeout(PATIENCE, async {
+            loop {
+                if matches!(self.next().await?, Incoming::Acknowledged { id, .. } if id == wanted) {
+                    return Ok(());
+                }
+            }
+        })
+        .await
+        .map_err(|_| LinkError::Timeout)?
+    }
+
+    /// The bare connection, for whoever goes on without this client; nothing
+    /// may be expected from the broker at this moment.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Queues a message at QoS 1 and returns its packet id.
     pub(crate) fn publish(
         &mut self,
