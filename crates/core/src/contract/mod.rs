@@ -3,10 +3,12 @@
 
 mod audit;
 mod devices;
+mod history;
 mod people;
 mod site;
 
 pub use audit::audit_store;
 pub use devices::device_store;
+pub use history::{History, history_store};
 pub use people::{session_store, token_store, user_store};
 pub use site::setting_store;

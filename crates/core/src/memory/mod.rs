@@ -2,11 +2,13 @@
 
 mod audit;
 mod devices;
+mod history;
 mod people;
 mod site;
 
 pub use audit::MemoryAudit;
 pub use devices::MemoryDevices;
+pub use history::MemoryHistory;
 pub use people::{MemorySessions, MemoryTokens, MemoryUsers};
 pub use site::MemorySettings;
 

@@ -7,6 +7,7 @@
 
 mod audit;
 mod devices;
+pub mod history;
 pub mod hot;
 pub mod journal;
 mod links;
