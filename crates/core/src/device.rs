@@ -210,6 +210,21 @@ pub struct SocketState {
     pub origin: Origin,
 }
 
+impl Device {
+    /// Whether it may have `socket`: as set, as reported, or while nothing is
+    /// known, any.
+    #[must_use]
+    pub fn may_have(&self, socket: SocketId) -> bool {
+        let reported = self.reported.as_ref().map(|it| it.sockets.as_slice());
+        let reported = reported.unwrap_or_default();
+        let unknown = self.settings.sockets.is_none() && reported.is_empty();
+        unknown
+            || socket.is_strip()
+            || self.settings.sockets.is_some_and(|n| socket.get() <= n)
+            || reported.iter().any(|it| it.socket == socket)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

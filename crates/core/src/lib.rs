@@ -7,6 +7,7 @@ pub mod access;
 pub mod acl;
 pub mod audit;
 pub mod clock;
+pub mod command;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod decode;

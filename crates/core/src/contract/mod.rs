@@ -2,12 +2,14 @@
 //! an empty store, and panics where the contract is broken.
 
 mod audit;
+pub mod commands;
 mod devices;
 mod history;
 mod people;
 mod site;
 
 pub use audit::audit_store;
+pub use commands::command_store;
 pub use devices::device_store;
 pub use history::{History, history_store};
 pub use people::{session_store, token_store, user_store};

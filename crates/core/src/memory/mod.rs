@@ -1,12 +1,14 @@
 //! In-memory ports: lost when the process ends, and every test's backend.
 
 mod audit;
+mod commands;
 mod devices;
 mod history;
 mod people;
 mod site;
 
 pub use audit::MemoryAudit;
+pub use commands::{MemoryCommands, Outbox};
 pub use devices::MemoryDevices;
 pub use history::MemoryHistory;
 pub use people::{MemorySessions, MemoryTokens, MemoryUsers};

@@ -6,6 +6,7 @@
 //! [`crate::memory`] are product code and test doubles at once.
 
 mod audit;
+mod commands;
 mod devices;
 pub mod history;
 pub mod hot;
@@ -15,6 +16,10 @@ mod people;
 mod site;
 
 pub use audit::{AuditQuery, AuditStore};
+pub use commands::{
+    CommandSink, CommandStore, CommandWrite, CommandWritten, IdempotencyKey, Made, NotSent,
+    OutboundCommand, Remembered,
+};
 pub use devices::{DeviceAccess, DeviceStore, DeviceWrites, NewDevice, StoredDevice, Written};
 pub use links::{DeviceChange, DeviceView, DeviceWatcher, EnrolSink, KickReason, SessionControl};
 pub use people::{

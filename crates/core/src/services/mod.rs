@@ -1,6 +1,7 @@
 //! What the platform does, as services over ports and a clock.
 
 pub mod audit;
+pub mod dispatcher;
 pub mod drain;
 pub mod ingest;
 pub mod registry;

@@ -1,0 +1,381 @@
+//! What a turn is going to write, decided by the rules.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::batches::Ready;
+use super::inbox::{BatchTicket, CancelTicket, Evidence, NotMade, Request, SendTicket};
+use super::request::{CancelError, Cancelled, SendError};
+use super::seams::Ack;
+use super::turn::DispatchLoop;
+use crate::clock::{Instant, Timestamp};
+use crate::command::{
+    BatchItem, Cancellation, Command, Input, OnPending, Order, Progress, Refusal, Step,
+    shows_success,
+};
+use crate::device::Device;
+use crate::event::{Event, EventType, Origin, Severity};
+use crate::ids::{CommandId, DeviceId, DeviceKey, EventId, SocketId, uuid_v7};
+use crate::ports::{CommandWrite, IdempotencyKey};
+
+pub(super) type SendReply = oneshot::Sender<Result<Arc<Command>, NotMade>>;
+
+/// One turn's work.
+pub(super) struct Turn {
+    pub(super) now: Timestamp,
+    pub(super) instant: Instant,
+    /// Commands that are spoken of and not pending here.
+    pub(super) known: HashMap<CommandId, Command>,
+    pub(super) planned: Vec<Planned>,
+    /// Commands that this turn moves: at most once each.
+    touched: HashSet<CommandId>,
+    pub(super) refused: Vec<Refused>,
+}
+
+/// Who hears that nothing is made of it.
+pub(super) enum Refused {
+    Send(SendReply, SendError),
+    Batch(oneshot::Sender<Result<(), NotMade>>, SendError),
+}
+
+/// One write, and what is to come of it.
+pub(super) enum Planned {
+    Send {
+        command: Arc<Command>,
+        on_pending: OnPending,
+        key: Option<IdempotencyKey>,
+        /// When it was counted against the device's rate.
+        counted_at: Instant,
+        /// `None` for a batch item.
+        reply: Option<SendReply>,
+    },
+    Settle {
+        /// The command with its new progress.
+        command: Command,
+        cause: Cause,
+    },
+    Late {
+        /// The command with its new progress.
+        command: Command,
+        ack: Ack,
+    },
+    Batch(BatchTicket),
+    RefuseItem(BatchItem, Refusal),
+}
+
+/// Why a command becomes final.
+pub(super) enum Cause {
+    Ack(Ack),
+    Observed,
+    Deadline,
+    NotSent(String),
+    Cancel(CancelTicket),
+}
+
+impl Turn {
+    pub(super) fn at(now: Timestamp, instant: Instant) -> Self {
+        Self {
+            now,
+            instant,
+            known: HashMap::new(),
+            planned: Vec::new(),
+            touched: HashSet::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    fn settle(&mut self, mut command: Command, input: Input, at: Timestamp, cause: Cause) {
+        if command.progress.apply(input, at) == Step::Settled {
+            self.touched.insert(command.id);
+            self.planned.push(Planned::Settle { command, cause });
+        }
+    }
+}
+
+impl Planned {
+    pub(super) fn write(&self) -> CommandWrite {
+        match self {
+            Self::Send {
+                command,
+                on_pending,
+                key,
+                counted_at: _,
+                reply: _,
+            } => CommandWrite::Insert {
+                command: Arc::clone(command),
+                on_pending: *on_pending,
+                key: key.clone(),
+            },
+            Self::Settle { command, cause: _ } => CommandWrite::Settle {
+                id: command.id,
+                progress: command.progress.clone(),
+            },
+            Self::Late { command, ack } => CommandWrite::NoteLate {
+                id: command.id,
+                late: command.progress.late.unwrap_or(crate::command::Late {
+                    outcome: ack.status,
+                    at: ack.received_at,
+                }),
+            },
+            Self::Batch(ticket) => CommandWrite::CreateBatch {
+                batch: Arc::clone(&ticket.batch),
+                key: ticket.key.clone(),
+            },
+            Self::RefuseItem(item, refusal) => CommandWrite::RefuseItem {
+                item: *item,
+                refusal: *refusal,
+            },
+        }
+    }
+}
+
+/// What a new command is made of.
+struct Draft {
+    device: DeviceKey,
+    device_id: DeviceId,
+    socket: SocketId,
+    order: Order,
+    origin: Origin,
+    batch: Option<BatchItem>,
+}
+
+impl DispatchLoop {
+    pub(super) fn plan_evidence(&mut self, turn: &mut Turn, evidence: Evidence) {
+        match evidence {
+            Evidence::Ack(ack) => self.plan_ack(turn, ack),
+            Evidence::Report {
+                device,
+                sockets,
+                at,
+            } => {
+                for entry in self.pending.of_device(device) {
+                    let untouched = !turn.touched.contains(&entry.command.id);
+                    let since = at.since(entry.published);
+                    let after = at >= entry.published;
+                    if untouched && after && shows_success(&entry.command, &sockets, since) {
+                        let command = (*entry.command).clone();
+                        turn.settle(command, Input::Observed, turn.now, Cause::Observed);
+                    }
+                }
+            }
+            Evidence::Observed(id) => {
+                self.plan_settle(turn, id, Input::Observed, Cause::Observed);
+            }
+            Evidence::NotSent(id, why) => {
+                self.plan_settle(turn, id, Input::NotSent(why.clone()), Cause::NotSent(why));
+            }
+        }
+    }
+
+    pub(super) fn plan_deadline(&self, turn: &mut Turn, id: CommandId) {
+        self.plan_settle(turn, id, Input::DeadlinePassed, Cause::Deadline);
+    }
+
+    fn plan_settle(&self, turn: &mut Turn, id: CommandId, input: Input, cause: Cause) {
+        if let Some(entry) = self.pending.get(id)
+            && !turn.touched.contains(&id)
+        {
+            turn.settle((*entry.command).clone(), input, turn.now, cause);
+        }
+    }
+
+    fn plan_ack(&mut self, turn: &mut Turn, ack: Ack) {
+        let id = ack.command;
+        if turn.touched.contains(&id) {
+            self.deferred.push(Evidence::Ack(ack));
+            return;
+        }
+        let pending = self.pending.get(id).map(|entry| &*entry.command);
+        let Some(command) = pending.or_else(|| turn.known.get(&id)) else {
+            return self.report_odd_ack(turn, &ack, EventType::OrphanAck, Severity::Warning);
+        };
+        if command.device != ack.device {
+            return self.report_odd_ack(turn, &ack, EventType::ForeignAck, Severity::Critical);
+        }
+        let mut command = command.clone();
+        let input = Input::Acked(ack.status, ack.reason.clone());
+        match command.progress.apply(input, ack.received_at) {
+            Step::Settled => {
+                turn.touched.insert(id);
+                let cause = Cause::Ack(ack);
+                turn.planned.push(Planned::Settle { command, cause });
+            }
+            Step::Noted => {
+                turn.touched.insert(id);
+                turn.planned.push(Planned::Late { command, ack });
+            }
+            Step::Ignored => {}
+        }
+    }
+
+    /// Tells of an ack that is nobody's or somebody else's; a device that
+    /// sends many is not heard more often than it may be commanded.
+    fn report_odd_ack(&mut self, turn: &Turn, ack: &Ack, kind: EventType, severity: Severity) {
+        if self.odd_acks.take(ack.device, turn.instant).is_err() {
+            return;
+        }
+        self.parts.outlet.event(Event {
+            id: EventId(uuid_v7(turn.now)),
+            device: Some((ack.device, ack.device_id.clone())),
+            socket: Some(SocketId::STRIP),
+            kind,
+            severity,
+            ts: ack.received_at,
+            received_at: ack.received_at,
+            origin: Origin::Device,
+            data: json!({"cmdId": ack.command, "status": ack.status, "on": ack.on}),
+        });
+    }
+
+    pub(super) fn plan_request(&mut self, turn: &mut Turn, request: Request) {
+        match request {
+            Request::Send(ticket) => self.plan_send(turn, *ticket),
+            Request::Cancel(ticket) => self.plan_cancel(turn, ticket),
+            Request::Wait(id, reply) => {
+                if let Some(reply) = self.pending.wait(id, reply) {
+                    let known = turn.known.get(&id).cloned().map(Arc::new);
+                    reply.send(known).ok();
+                }
+            }
+            Request::Batch(ticket) if self.batches.is_full() => {
+                let refused = Refused::Batch(ticket.reply, SendError::Overloaded);
+                turn.refused.push(refused);
+            }
+            Request::Batch(ticket) => turn.planned.push(Planned::Batch(ticket)),
+        }
+    }
+
+    fn plan_cancel(&mut self, turn: &mut Turn, ticket: CancelTicket) {
+        if turn.touched.contains(&ticket.id) {
+            self.deferred_requests.push(Request::Cancel(ticket));
+            return;
+        }
+        let pending = self.pending.get(ticket.id).map(|entry| &*entry.command);
+        let Some(command) = pending.or_else(|| turn.known.get(&ticket.id)) else {
+            let unknown = CancelError::Unknown(ticket.id);
+            ticket.reply.send(Err(unknown)).ok();
+            return;
+        };
+        if command.is_pending() {
+            let input = Input::Cancelled(Cancellation::Asked);
+            turn.settle(command.clone(), input, turn.now, Cause::Cancel(ticket));
+        } else {
+            let command = Arc::new(command.clone());
+            ticket.reply.send(Ok(Cancelled::AlreadyFinal(command))).ok();
+        }
+    }
+
+    fn plan_send(&mut self, turn: &mut Turn, ticket: SendTicket) {
+        let SendTicket {
+            request,
+            device,
+            key,
+            reply,
+        } = ticket;
+        if let Err(refusal) = self.admit(turn.instant, &device, request.send_offline) {
+            turn.refused.push(Refused::Send(reply, refusal));
+            return;
+        }
+        let draft = Draft {
+            device: device.key,
+            device_id: device.id.clone(),
+            socket: request.socket,
+            order: request.order,
+            origin: request.origin,
+            batch: None,
+        };
+        turn.planned.push(Planned::Send {
+            command: self.write_up(turn.now, draft),
+            on_pending: request.on_pending,
+            key,
+            counted_at: turn.instant,
+            reply: Some(reply),
+        });
+    }
+
+    /// The rate limit, then the offline rule; counts what passes.
+    fn admit(
+        &mut self,
+        now: Instant,
+        device: &Device,
+        send_offline: bool,
+    ) -> Result<(), SendError> {
+        let free_at = self.rates.free_at(device.key, now);
+        if free_at > now {
+            let retry_after = free_at.since(now);
+            return Err(SendError::RateLimited { retry_after });
+        }
+        if !send_offline && !self.parts.fleet.is_online(device.key) {
+            return Err(SendError::DeviceOffline(device.id.clone()));
+        }
+        self.rates
+            .take(device.key, now)
+            .map_err(|retry_after| SendError::RateLimited { retry_after })
+    }
+
+    pub(super) fn plan_batches(&mut self, turn: &mut Turn) {
+        let now = turn.instant;
+        for Ready { batch, item } in self.batches.take_ready(now, &self.rates) {
+            let Some(target) = batch.targets.get(item as usize) else {
+                continue;
+            };
+            let place = BatchItem {
+                batch: batch.id,
+                item,
+            };
+            let admitted = match self.parts.fleet.device(&target.device_id) {
+                Some(device) if device.key == target.device => {
+                    self.admit(now, &device, batch.send_offline)
+                }
+                Some(_) | None => Err(SendError::UnknownDevice(target.device_id.clone())),
+            };
+            match admitted {
+                Ok(()) => {
+                    let draft = Draft {
+                        device: target.device,
+                        device_id: target.device_id.clone(),
+                        socket: target.socket,
+                        order: batch.order,
+                        origin: batch.origin.clone(),
+                        batch: Some(place),
+                    };
+                    turn.planned.push(Planned::Send {
+                        command: self.write_up(turn.now, draft),
+                        on_pending: batch.on_pending,
+                        key: None,
+                        counted_at: now,
+                        reply: None,
+                    });
+                }
+                // An earlier item of this turn used up the device's second.
+                Err(SendError::RateLimited { retry_after }) => {
+                    self.batches.put_back(place, now + retry_after);
+                }
+                Err(SendError::DeviceOffline(_)) => {
+                    let refusal = Planned::RefuseItem(place, Refusal::Offline);
+                    turn.planned.push(refusal);
+                }
+                Err(_) => turn.planned.push(Planned::RefuseItem(place, Refusal::Gone)),
+            }
+        }
+    }
+
+    fn write_up(&mut self, now: Timestamp, draft: Draft) -> Arc<Command> {
+        let timeout = std::time::Duration::from_millis(u64::from(draft.order.timeout_ms));
+        Arc::new(Command {
+            id: self.ids.next(now),
+            device: draft.device,
+            device_id: draft.device_id,
+            socket: draft.socket,
+            order: draft.order,
+            origin: draft.origin,
+            batch: draft.batch,
+            created_at: now,
+            deadline_at: now + timeout,
+            progress: Progress::default(),
+        })
+    }
+}
