@@ -4,6 +4,7 @@ pub mod api;
 pub mod clock;
 pub mod config;
 pub mod datadir;
+pub mod journal;
 pub mod observe;
 pub mod store;
 pub mod tasks;
