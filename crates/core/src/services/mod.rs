@@ -1,5 +1,6 @@
 //! What the platform does, as services over ports and a clock.
 
+pub mod access;
 pub mod audit;
 pub mod dispatcher;
 pub mod drain;
