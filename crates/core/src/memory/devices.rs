@@ -20,7 +20,7 @@ pub struct MemoryDevices(Mutex<Table>);
 #[derive(Debug, Default)]
 struct Table {
     rows: BTreeMap<DeviceKey, StoredDevice>,
-    revision: u64,
+    revision: i64,
 }
 
 impl Table {
@@ -30,7 +30,7 @@ impl Table {
             .any(|row| row.device.id == *id && row.device.state != DeviceState::Deleted)
     }
 
-    fn next_revision(&mut self) -> u64 {
+    fn next_revision(&mut self) -> i64 {
         self.revision += 1;
         self.revision
     }
@@ -66,7 +66,7 @@ impl Table {
 
 #[async_trait]
 impl DeviceStore for MemoryDevices {
-    async fn changed_since(&self, revision: u64) -> Result<Vec<StoredDevice>, PortError> {
+    async fn changed_since(&self, revision: i64) -> Result<Vec<StoredDevice>, PortError> {
         let table = lock(&self.0);
         let mut rows: Vec<_> = table
             .rows

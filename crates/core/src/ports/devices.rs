@@ -30,7 +30,7 @@ pub struct StoredDevice {
     pub access: DeviceAccess,
     /// Rises over all devices with each write, edits and tombstones alike;
     /// set by the store.
-    pub revision: u64,
+    pub revision: i64,
 }
 
 /// A device to add.
@@ -75,7 +75,7 @@ pub enum Written {
 pub trait DeviceStore: Send + Sync + 'static {
     /// All devices whose revision is above `revision`, tombstones included,
     /// in order of revision.
-    async fn changed_since(&self, revision: u64) -> Result<Vec<StoredDevice>, PortError>;
+    async fn changed_since(&self, revision: i64) -> Result<Vec<StoredDevice>, PortError>;
 
     /// Writes all of `writes` or nothing. Atomic. Keeps the stored reports.
     async fn write(&self, writes: DeviceWrites) -> Result<Written, PortError>;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::{AuthRefused, JoinMode, PENDING_MAX, Registry, lock};
+use super::{AuthRefused, JoinMode, Registry, lock};
 use crate::access::Actor;
 use crate::acl::Standing;
 use crate::device::{DeviceSettings, DeviceState};
@@ -136,7 +136,7 @@ impl Registry {
             JoinMode::Approve => DeviceState::Pending,
             JoinMode::Closed => return Err(AuthRefused::Closed),
         };
-        if state == DeviceState::Pending && self.pending() >= PENDING_MAX {
+        if state == DeviceState::Pending && self.pending() >= self.parts.pending_max {
             return Err(AuthRefused::InboxFull);
         }
         let new = NewDevice {
@@ -190,7 +190,7 @@ impl Registry {
                 .is_some_and(|it| it.state == DeviceState::Pending);
         if waits {
             let mut knocks = lock(&self.knocks);
-            if knocks.len() < PENDING_MAX || knocks.contains_key(&identity.key) {
+            if knocks.len() < self.parts.pending_max || knocks.contains_key(&identity.key) {
                 knocks.entry(identity.key).or_default().address = address;
             }
         }

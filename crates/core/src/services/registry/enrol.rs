@@ -17,8 +17,6 @@ use crate::secret::{DeviceDigest, Secret};
 use crate::topic::Channel;
 use crate::wire::EnrolBody;
 
-/// Devices that wait in the inbox at most; more are not let in.
-pub const PENDING_MAX: usize = 256;
 /// Bytes of a first payload that are kept for the inbox.
 const PAYLOAD_MAX: usize = 1_024;
 
@@ -278,14 +276,16 @@ impl Registry {
     }
 }
 
-/// Reads key and mode; makes a key and sets the mode `approve` the first time.
+/// Reads key and mode; makes a key the first time, and takes `mode` until one
+/// is set.
 pub(super) async fn load_join_settings(
     settings: &dyn SettingStore,
+    mode: JoinMode,
 ) -> Result<JoinSettings, PortError> {
     let made = new_key().expose().to_owned();
     let key = Secret::new(settings.get_or_set(Setting::JoinKey, made).await?);
     let mode = match settings.get(Setting::JoinMode).await? {
-        None => JoinMode::Approve,
+        None => mode,
         Some(name) => JoinMode::from_name(&name)
             .ok_or_else(|| PortError::Corrupt(format!("unknown join mode '{name}'")))?,
     };

@@ -12,7 +12,7 @@ use crate::ports::{DeviceAccess, StoredDevice};
 pub(super) struct Entry {
     pub(super) device: Arc<Device>,
     pub(super) access: DeviceAccess,
-    revision: u64,
+    revision: i64,
 }
 
 /// All devices that are not deleted.
@@ -21,18 +21,18 @@ pub(super) struct Index {
     by_key: HashMap<DeviceKey, Entry>,
     by_id: BTreeMap<DeviceId, DeviceKey>,
     pending: usize,
-    synced: u64,
+    synced: i64,
 }
 
 impl Index {
     /// The revision up to which everything in the store was read. Our own
     /// writes do not move it: another process may have written just before.
-    pub(super) const fn synced(&self) -> u64 {
+    pub(super) const fn synced(&self) -> i64 {
         self.synced
     }
 
     /// Notes that the store was read up to `revision`.
-    pub(super) fn sync(&mut self, revision: u64) {
+    pub(super) fn sync(&mut self, revision: i64) {
         self.synced = self.synced.max(revision);
     }
 

@@ -29,7 +29,7 @@ use crate::secret::DeviceDigest;
 use crate::services::audit::AuditLog;
 
 pub use auth::SessionIdentity;
-pub use enrol::{HandOver, JoinMode, JoinSettings, Knock, PENDING_MAX};
+pub use enrol::{HandOver, JoinMode, JoinSettings, Knock};
 pub use error::{AuthRefused, RegistryError};
 pub use import::{ImportMode, ImportRow, RowOutcome};
 pub use list::{DeviceFilter, Listing};
@@ -52,6 +52,10 @@ pub struct RegistryParts {
     pub watchers: Vec<Arc<dyn DeviceWatcher>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What the join key is worth until somebody sets it.
+    pub join_mode: JoinMode,
+    /// Devices that wait in the inbox at most; more are not let in.
+    pub pending_max: usize,
 }
 
 /// The devices.
@@ -91,7 +95,7 @@ impl Registry {
     /// # Errors
     /// When a store cannot answer.
     pub async fn load(parts: RegistryParts) -> Result<Self, PortError> {
-        let join = enrol::load_join_settings(&*parts.settings).await?;
+        let join = enrol::load_join_settings(&*parts.settings, parts.join_mode).await?;
         let mut index = Index::default();
         for stored in parts.store.changed_since(0).await? {
             index.sync(stored.revision);
@@ -142,7 +146,8 @@ impl Registry {
             self.write().sync(stored.revision);
             self.take_over(stored, None, &Origin::Server);
         }
-        let join = enrol::load_join_settings(&*self.parts.settings).await?;
+        let parts = &self.parts;
+        let join = enrol::load_join_settings(&*parts.settings, parts.join_mode).await?;
         *write_lock(&self.join) = join;
         Ok(())
     }

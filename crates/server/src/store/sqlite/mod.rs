@@ -4,8 +4,19 @@
 //! own, and are answered after the commit. Readers see the last commit and
 //! never wait for the writer (WAL).
 
+mod audit;
+mod convert;
+mod devices;
+mod dormouse;
 mod file;
+mod people;
 mod schema;
+#[cfg(test)]
+pub(crate) mod testing;
 
+pub use audit::SqliteAudit;
+pub use devices::{SqliteDevices, SqliteSettings};
+pub use dormouse::DORMOUSE;
 pub use file::{SqliteFile, Synchronous};
+pub use people::SqlitePeople;
 pub use schema::{Migration, OpenError};
