@@ -1,0 +1,10 @@
+//! The real binary, driven from outside: one test binary for all of it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "in a test a surprise is a failure"
+)]
+
+mod life;
+mod support;
