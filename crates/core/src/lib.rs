@@ -20,6 +20,7 @@ pub mod memory;
 pub mod ports;
 pub mod presence;
 pub mod record;
+pub mod reported;
 pub mod rollup;
 pub mod sample;
 pub mod secret;
