@@ -7,11 +7,13 @@ use crate::clock::Timestamp;
 use crate::decode::Status;
 use crate::device::{Reported, SocketState};
 use crate::event::Origin;
-use crate::ids::SocketId;
+use crate::ids::{DeviceKey, SocketId};
 
 /// What an ack or a report proved of one relay, or of all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RelayEvidence {
+pub struct RelayReport {
+    /// Whose relay.
+    pub device: DeviceKey,
     /// Which relay; 0 for all of them.
     pub socket: SocketId,
     /// Whether it is closed.
@@ -71,10 +73,10 @@ impl Reported {
     /// nothing changes. `sockets` is how many the strip has, for evidence
     /// about all of them before its first status.
     #[must_use]
-    pub fn after_evidence(
+    pub fn after_relay_report(
         previous: Option<&Self>,
         sockets: u8,
-        evidence: &RelayEvidence,
+        evidence: &RelayReport,
     ) -> Option<Self> {
         if previous.is_some_and(|it| it.is_newer_than(evidence)) {
             return None;
@@ -112,7 +114,7 @@ impl Reported {
     }
 
     /// Whether this was reported after `evidence` arose.
-    fn is_newer_than(&self, evidence: &RelayEvidence) -> bool {
+    fn is_newer_than(&self, evidence: &RelayReport) -> bool {
         match (self.boot, self.seq, evidence.boot, evidence.seq) {
             (Some(boot), Some(seq), Some(their_boot), Some(their_seq)) => {
                 (boot, seq) > (their_boot, their_seq)
@@ -160,8 +162,9 @@ mod tests {
         }
     }
 
-    fn evidence(n: u64, on: bool, seq: Option<u32>, heard: i64) -> RelayEvidence {
-        RelayEvidence {
+    fn evidence(n: u64, on: bool, seq: Option<u32>, heard: i64) -> RelayReport {
+        RelayReport {
+            device: DeviceKey(1),
             socket: socket(n),
             on,
             origin: Origin::User { name: "ada".into() },
@@ -188,13 +191,13 @@ mod tests {
         // The status came before the ack.
         let seen = Reported::after_status(Some(&before), status(2, &[(1, true)]), at(95));
         let after =
-            Reported::after_evidence(Some(&seen), 1, &evidence(1, true, Some(3), 96)).unwrap();
+            Reported::after_relay_report(Some(&seen), 1, &evidence(1, true, Some(3), 96)).unwrap();
         assert_eq!(after.sockets[0].changed_at, at(95));
         assert!(matches!(after.sockets[0].origin, Origin::User { .. }));
         // It was on already: nobody changed it.
         let on = Reported::after_status(None, status(1, &[(1, true)]), at(10));
         assert_eq!(
-            Reported::after_evidence(Some(&on), 1, &evidence(1, true, Some(2), 96)),
+            Reported::after_relay_report(Some(&on), 1, &evidence(1, true, Some(2), 96)),
             None
         );
     }
@@ -203,15 +206,15 @@ mod tests {
     fn evidence_older_than_the_last_report_changes_nothing() {
         let newer = Reported::after_status(None, status(9, &[(1, false)]), at(100));
         for old in [evidence(1, true, Some(8), 200), evidence(1, true, None, 99)] {
-            assert_eq!(Reported::after_evidence(Some(&newer), 1, &old), None);
+            assert_eq!(Reported::after_relay_report(Some(&newer), 1, &old), None);
         }
-        let after = Reported::after_evidence(Some(&newer), 1, &evidence(1, true, None, 101));
+        let after = Reported::after_relay_report(Some(&newer), 1, &evidence(1, true, None, 101));
         assert!(after.unwrap().sockets[0].on);
     }
 
     #[test]
     fn an_ack_for_the_strip_sets_every_socket() {
-        let after = Reported::after_evidence(None, 3, &evidence(0, true, None, 100)).unwrap();
+        let after = Reported::after_relay_report(None, 3, &evidence(0, true, None, 100)).unwrap();
         assert_eq!(after.sockets.len(), 3);
         assert!(after.sockets.iter().all(|it| it.on));
     }

@@ -17,12 +17,13 @@ mod request;
 mod seams;
 mod turn;
 
+pub use crate::reported::RelayReport;
 pub use door::Dispatcher;
 pub use request::{
     BatchRequest, BatchStarted, CancelError, Cancelled, KEY_LIFE, KEY_MAX, SendError, SendRequest,
     Sent,
 };
-pub use seams::{Ack, Change, Fleet, Outlet, RelayReport};
+pub use seams::{Ack, Change, Fleet, Outlet};
 pub use turn::DispatchLoop;
 
 use std::sync::Arc;

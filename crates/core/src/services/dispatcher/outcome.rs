@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::inbox::{BatchTicket, CancelTicket, Evidence, NotMade};
 use super::plan::{Cause, Planned, SendReply};
 use super::request::{CancelError, Cancelled, SendError};
-use super::seams::{Ack, Change, RelayReport};
+use super::seams::{Ack, Change};
 use super::turn::DispatchLoop;
 use crate::clock::Instant;
 use crate::command::{Command, Input};
 use crate::ports::{CommandWritten, OutboundCommand, PortError};
+use crate::reported::RelayReport;
 use crate::wire::AckStatus;
 
 impl DispatchLoop {

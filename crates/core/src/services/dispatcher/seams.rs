@@ -6,7 +6,8 @@ use crate::clock::Timestamp;
 use crate::command::{Batch, Command};
 use crate::device::Device;
 use crate::event::{Event, Origin};
-use crate::ids::{CommandId, DeviceId, DeviceKey, SocketId};
+use crate::ids::{CommandId, DeviceId, DeviceKey};
+use crate::reported::RelayReport;
 use crate::wire::AckStatus;
 
 /// The devices, as the dispatcher needs them. Answers come from memory.
@@ -24,27 +25,6 @@ pub trait Fleet: Send + Sync + 'static {
     /// Takes over what an ack or a report proved of a relay, and who caused
     /// it, unless something newer is known of it.
     fn relay_reported(&self, report: RelayReport);
-}
-
-/// What an ack or a report proved of one relay, or of all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RelayReport {
-    /// Whose relay.
-    pub device: DeviceKey,
-    /// Which; 0 for all of them.
-    pub socket: SocketId,
-    /// Whether it is closed.
-    pub on: bool,
-    /// Who caused it.
-    pub origin: Origin,
-    /// When the command was sent: a change seen since is this command's.
-    pub since: Timestamp,
-    /// When it was heard.
-    pub at: Timestamp,
-    /// The device's start count, if it told.
-    pub boot: Option<u32>,
-    /// The message's sequence number within `boot`, if it told.
-    pub seq: Option<u32>,
 }
 
 /// What happened to a command.
