@@ -1,1 +1,48 @@
-//! Placeholder.
+//! An MQTT 3.1.1 and 5.0 broker to embed: it knows MQTT, and asks the
+//! application for everything else through [`Hooks`].
+//!
+//! A publication of QoS 1 or 2 is acknowledged when the application says that it
+//! is safe, and many may be on their way to that point at once.
+//!
+//! # Where to read on
+//! [`Broker`] and [`BrokerHandle`] are what an application holds, [`Hooks`] what
+//! it writes. Inside, a packet comes in through `connection`, is taken apart by
+//! `codec`, passed on by `router`, and waits in a `session`; `registry` knows
+//! who is there.
+
+mod ack;
+mod admission;
+mod broker;
+mod codec;
+mod conflict;
+mod connection;
+mod hooks;
+mod limits;
+mod link;
+mod listener;
+mod message;
+mod registry;
+mod retained;
+mod router;
+mod session;
+mod shared;
+mod stats;
+mod subscriptions;
+mod timers;
+mod topic;
+mod topic_map;
+
+pub use ack::{Ack, AckBatch};
+pub use broker::{BindError, Broker, BrokerHandle, Config, RunError};
+pub use codec::{DecodeError, MessageProperties, Protocol, QoS, ReasonCode, UserProperties};
+pub use connection::Transport;
+pub use hooks::{
+    Attempt, ConnectRefused, ConnectRequest, Disconnect, Hooks, Identity, IdentityConflict,
+    Inbound, KickReason, Origin, PublishVerdict, Refusal, Routing,
+};
+pub use limits::{LimitError, Limits};
+pub use message::Message;
+pub use router::Delivery;
+pub use session::{Session, SessionInfo};
+pub use stats::Stats;
+pub use topic::{TopicError, check_name as check_topic_name};
