@@ -1,0 +1,22 @@
+// Short names for the shapes of the API.
+
+import type { components } from './schema'
+
+type Schemas = components['schemas']
+
+export type Device = Schemas['Device']
+export type Presence = Schemas['Presence']
+export type PresenceState = Presence['state']
+export type Socket = Schemas['Socket']
+export type Sample = Schemas['Sample']
+export type Command = Schemas['Command']
+export type CommandState = Command['state']
+export type Action = Command['action']
+export type Origin = Schemas['Origin']
+export type DeviceEvent = Schemas['Event']
+export type Severity = DeviceEvent['severity']
+export type Session = Schemas['Session']
+export type Credentials = Schemas['Credentials']
+export type FleetTotals = Schemas['Fleet']
+export type HistoryPoint = Schemas['HistoryPoint']
+export type Problem = Schemas['Problem']

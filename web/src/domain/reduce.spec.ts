@@ -1,0 +1,120 @@
+import { expect, test } from 'vitest'
+import type { Command, Device, Sample } from '@/api/types'
+import { type Live, LIVE_WINDOW_MS, MAX_COMMANDS, MAX_EVENTS, NOTHING, type ServerMessage } from './live'
+import { backfill, reduce } from './reduce'
+
+const device = (deviceId: string, more: Partial<Device> = {}): Device => ({
+  deviceId,
+  name: '',
+  location: 'A/3/302',
+  state: 'active',
+  version: 1,
+  createdAt: '2026-11-01T00:00:00Z',
+  presence: { state: 'online', since: '2026-11-01T00:00:00Z' },
+  sockets: [],
+  ...more,
+})
+
+const command = (cmdId: string, state: Command['state'], more: Partial<Command> = {}): Command => ({
+  cmdId,
+  deviceId: 'a',
+  socketId: 1,
+  action: 'on',
+  state,
+  origin: { kind: 'user', name: 'admin' },
+  createdAt: '2026-11-01T00:00:00Z',
+  expiresAt: '2026-11-01T00:00:06Z',
+  ...more,
+})
+
+const snapshot = (...devices: Device[]): ServerMessage => ({ type: 'snapshot', ts: 1_000, devices })
+const samples = (...readings: Sample[]): ServerMessage => ({ type: 'telemetry', deviceId: 'a', samples: readings })
+const after = (...batch: ServerMessage[]): Live => reduce(NOTHING, batch)
+
+test('a snapshot replaces the devices', () => {
+  const live = after(snapshot(device('gone')), snapshot(device('new')))
+  expect(Object.keys(live.devices)).toEqual(['new'])
+})
+
+test('folding leaves the state before untouched', () => {
+  const before = after(snapshot(device('a')))
+  const frozen = structuredClone(before)
+  reduce(before, [samples({ ts: 1, powerW: 5 }), { type: 'command', ...command('1', 'pending') }])
+  expect(before).toEqual(frozen)
+})
+
+test('a message about an unknown device adds none', () => {
+  const live = after({ type: 'DEVICE_OFFLINE', deviceId: 'x', presence: { state: 'offline' } })
+  expect(live.devices).toEqual({})
+})
+
+test('presence changes the device and nothing else of it', () => {
+  const live = after(
+    snapshot(device('a', { name: 'desk' })),
+    { type: 'DEVICE_OFFLINE', deviceId: 'a', presence: { state: 'offline', reason: 'silence' } },
+  )
+  expect(live.devices['a']).toMatchObject({ name: 'desk', presence: { state: 'offline', reason: 'silence' } })
+})
+
+test('a late sample lands in the curve but does not become the latest', () => {
+  const live = after(snapshot(device('a')), samples({ ts: 2_000, powerW: 20 }), samples({ ts: 1_000, powerW: 10 }))
+  expect(live.devices['a']?.latest?.powerW).toBe(20)
+  expect(live.power['a']).toEqual([[1_000, 10], [2_000, 20]])
+})
+
+test('a repeated sample changes nothing', () => {
+  const once = after(snapshot(device('a')), samples({ ts: 1_000, powerW: 10 }))
+  expect(reduce(once, [samples({ ts: 1_000, powerW: 10 })]).power).toEqual(once.power)
+})
+
+test('the curve keeps its window and no more', () => {
+  const batch = Array.from({ length: 50 }, (_, i) => samples({ ts: i * 60_000, powerW: i }))
+  const curve = after(snapshot(device('a')), ...batch).power['a'] ?? []
+  expect(curve.at(-1)?.[0]).toBe(49 * 60_000)
+  expect(curve[0]?.[0]).toBe(49 * 60_000 - LIVE_WINDOW_MS)
+})
+
+test('a command that was settled is not pending again', () => {
+  const live = after({ type: 'command', ...command('1', 'success') }, { type: 'command', ...command('1', 'pending') })
+  expect(live.commands['a']?.map((one) => one.state)).toEqual(['success'])
+})
+
+test('a late outcome is added to a timed-out command, and what REST read before it does not undo it', () => {
+  const live = after(
+    { type: 'command', ...command('1', 'timeout') },
+    { type: 'command', ...command('1', 'timeout', { lateOutcome: 'success' }) },
+  )
+  const filled = backfill(live, { deviceId: 'a', commands: [command('1', 'timeout')] })
+  expect(filled.commands['a']?.[0]?.lateOutcome).toBe('success')
+})
+
+test('commands are newest first and bounded', () => {
+  const ids = Array.from({ length: MAX_COMMANDS + 3 }, (_, i) => String(100 + i))
+  const live = after(...ids.map((id): ServerMessage => ({ type: 'command', ...command(id, 'success') })))
+  expect(live.commands['a']?.map((one) => one.cmdId)).toEqual(ids.reverse().slice(0, MAX_COMMANDS))
+})
+
+test('a snapshot after a gap keeps the commands that REST told', () => {
+  const live = reduce(backfill(NOTHING, { deviceId: 'a', commands: [command('1', 'success')] }), [snapshot(device('a'))])
+  expect(live.commands['a']).toHaveLength(1)
+})
+
+test('events are newest first, once each, and bounded', () => {
+  const event = (id: string): ServerMessage =>
+    ({ type: 'event', event: { id, type: 'device.boot', severity: 'info', ts: '2026-11-01T00:00:00Z' } })
+  const ids = Array.from({ length: MAX_EVENTS + 1 }, (_, i) => String(i))
+  const live = after(...ids.map(event), event(String(MAX_EVENTS)))
+  expect(live.events).toHaveLength(MAX_EVENTS)
+  expect(live.events[0]?.id).toBe(String(MAX_EVENTS))
+})
+
+test('a message of a newer server is passed over', () => {
+  const live = after(snapshot(device('a')), { type: 'someday' } as unknown as ServerMessage)
+  expect(Object.keys(live.devices)).toEqual(['a'])
+})
+
+test('the ring fills in behind the live points and does not overwrite them', () => {
+  const live = after(snapshot(device('a')), samples({ ts: 3_000, powerW: 33 }))
+  const filled = backfill(live, { deviceId: 'a', samples: [{ ts: 1_000, powerW: 1 }, { ts: 3_000, powerW: 3 }] })
+  expect(filled.power['a']).toEqual([[1_000, 1], [3_000, 33]])
+})
