@@ -49,6 +49,63 @@ impl Timestamp {
     }
 }
 
+/// For `#[serde(with = "rfc3339")]`: a [`Timestamp`] as the API writes times.
+pub mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::Timestamp;
+
+    /// Writes `at`.
+    ///
+    /// # Errors
+    /// When the serializer fails.
+    pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&at.to_rfc3339())
+    }
+
+    /// Reads a time with any offset.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(source)?;
+        Timestamp::parse_rfc3339(&text).map_err(de::Error::custom)
+    }
+
+    /// The same for times that may be absent.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serializer, de};
+
+        use super::Timestamp;
+
+        /// Writes `at`, or `null`.
+        ///
+        /// # Errors
+        /// When the serializer fails.
+        pub fn serialize<S: Serializer>(
+            at: &Option<Timestamp>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match at {
+                Some(at) => super::serialize(at, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        /// Reads a time with any offset, or `null`.
+        ///
+        /// # Errors
+        /// When it is neither.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            source: D,
+        ) -> Result<Option<Timestamp>, D::Error> {
+            Option::<String>::deserialize(source)?
+                .map(|text| Timestamp::parse_rfc3339(&text).map_err(de::Error::custom))
+                .transpose()
+        }
+    }
+}
+
 /// A text that is not an RFC 3339 time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an RFC 3339 time such as 2026-01-31T08:00:00Z")]

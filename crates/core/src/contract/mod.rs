@@ -5,6 +5,7 @@ mod audit;
 pub mod commands;
 mod devices;
 mod history;
+mod event;
 mod people;
 mod site;
 
@@ -12,5 +13,6 @@ pub use audit::audit_store;
 pub use commands::command_store;
 pub use devices::device_store;
 pub use history::{History, history_store};
+pub use event::{event_store, incident_store};
 pub use people::{session_store, token_store, user_store};
 pub use site::setting_store;

@@ -4,6 +4,8 @@ mod audit;
 mod commands;
 mod devices;
 mod history;
+mod directory;
+mod event;
 mod people;
 mod site;
 
@@ -11,6 +13,8 @@ pub use audit::MemoryAudit;
 pub use commands::{MemoryCommands, Outbox};
 pub use devices::MemoryDevices;
 pub use history::MemoryHistory;
+pub use directory::MemoryDirectory;
+pub use event::{MemoryEvents, MemoryIncidents};
 pub use people::{MemorySessions, MemoryTokens, MemoryUsers};
 pub use site::MemorySettings;
 

@@ -9,6 +9,7 @@ mod audit;
 mod commands;
 mod devices;
 pub mod history;
+mod event;
 pub mod hot;
 pub mod journal;
 mod links;
@@ -21,6 +22,7 @@ pub use commands::{
     OutboundCommand, Remembered,
 };
 pub use devices::{DeviceAccess, DeviceStore, DeviceWrites, NewDevice, StoredDevice, Written};
+pub use event::{EventQuery, EventStore, IncidentQuery, IncidentStore};
 pub use links::{DeviceChange, DeviceView, DeviceWatcher, EnrolSink, KickReason, SessionControl};
 pub use people::{
     NewSession, NewToken, NewUser, PasswordHasher, Revoked, SessionStore, TokenStore, UserStore,

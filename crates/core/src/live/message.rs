@@ -1,0 +1,381 @@
+//! The messages that watchers receive: JSON with units in the names.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::outbox::About;
+use super::reading::SampleMessage;
+use crate::clock::{Timestamp, rfc3339};
+use crate::device::{Device, Reported, SocketState};
+use crate::event::{Event, Origin, Severity};
+use crate::ids::{CommandId, DeviceId, EventId, SocketId};
+use crate::presence::Presence;
+use crate::wire::Action;
+
+/// One message to a watcher.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "type")]
+pub enum LiveMessage {
+    /// All there is to know about the subscribed topics; what came before is void.
+    #[serde(rename = "snapshot")]
+    Snapshot(SnapshotMessage),
+    /// A device measured something.
+    #[serde(rename = "telemetry")]
+    Telemetry(TelemetryMessage),
+    /// A device reported itself and its sockets.
+    #[serde(rename = "status")]
+    Status(StatusMessage),
+    /// A command was sent or settled.
+    #[serde(rename = "command")]
+    Command(CommandMessage),
+    /// A device came online.
+    #[serde(rename = "DEVICE_ONLINE")]
+    DeviceOnline(PresenceMessage),
+    /// A device went offline.
+    #[serde(rename = "DEVICE_OFFLINE")]
+    DeviceOffline(PresenceMessage),
+    /// Something else happened.
+    #[serde(rename = "event")]
+    Event(EventNotice),
+    /// A device was added or edited; this is all of it.
+    #[serde(rename = "device")]
+    Device(DeviceMessage),
+    /// A device was deleted.
+    #[serde(rename = "deviceRemoved")]
+    Removed(RemovedMessage),
+    /// The fleet's totals, at most once a second.
+    #[serde(rename = "fleet")]
+    Fleet(FleetTotals),
+    /// A message from the client broke a rule; nothing else changed.
+    #[serde(rename = "error")]
+    Error(ErrorMessage),
+}
+
+/// Everything about the subscribed topics at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotMessage {
+    /// The topics it covers.
+    pub topics: Vec<String>,
+    /// The server's version; a page that was built for another should reload.
+    pub version: &'static str,
+    /// The server's wall clock.
+    #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub now: Timestamp,
+    /// The fleet's totals; present for the topic `fleet`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetTotals>,
+    /// The devices that the topics name.
+    pub devices: Vec<DeviceMessage>,
+    /// The latest events, newest first; present for the topic `events`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events: Option<Vec<EventMessage>>,
+}
+
+/// Totals over all devices.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct FleetTotals {
+    /// Devices that are taken.
+    pub devices: usize,
+    /// Of these, online.
+    pub online: usize,
+    /// Of these, offline.
+    pub offline: usize,
+    /// Of these, never heard of yet.
+    pub never: usize,
+    /// The power that the devices online draw together, W.
+    pub power_w: f64,
+}
+
+/// One device with what changes by the second.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceMessage {
+    /// Which device.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub device_id: DeviceId,
+    /// Its name; empty where it has none.
+    pub name: String,
+    /// Where it is: `building/floor/room`; empty where unknown.
+    pub location: String,
+    /// Whether it is there.
+    pub presence: Presence,
+    /// Its sockets as reported last.
+    pub sockets: Vec<SocketMessage>,
+    /// Its latest reading.
+    pub latest: Option<SampleMessage>,
+}
+
+impl DeviceMessage {
+    /// Puts together what is known of `device`.
+    #[must_use]
+    pub fn new(device: &Device, presence: Presence, latest: Option<SampleMessage>) -> Self {
+        Self {
+            device_id: device.id.clone(),
+            name: device.settings.name.clone(),
+            location: device.settings.location.clone(),
+            presence,
+            sockets: device
+                .reported
+                .iter()
+                .flat_map(|reported| &reported.sockets)
+                .map(SocketMessage::from)
+                .collect(),
+            latest,
+        }
+    }
+}
+
+/// A device that is no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedMessage {
+    /// Which device.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub device_id: DeviceId,
+}
+
+/// One socket.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SocketMessage {
+    /// Which socket.
+    #[cfg_attr(feature = "schema", schema(value_type = u8))]
+    pub socket_id: SocketId,
+    /// Whether its relay is closed.
+    pub on: bool,
+    /// When that changed last.
+    #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub changed_at: Timestamp,
+    /// Who or what changed it.
+    pub origin: Origin,
+}
+
+impl From<&SocketState> for SocketMessage {
+    fn from(state: &SocketState) -> Self {
+        Self {
+            socket_id: state.socket,
+            on: state.on,
+            changed_at: state.changed_at,
+            origin: state.origin.clone(),
+        }
+    }
+}
+
+/// A device's report of itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StatusMessage {
+    /// Which device.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub device_id: DeviceId,
+    /// Its sockets.
+    pub sockets: Vec<SocketMessage>,
+    /// Firmware version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
+    /// Address in its own network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// Strength of the radio signal, dBm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rssi_dbm: Option<i32>,
+    /// Seconds since its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uptime_s: Option<u64>,
+    /// When the report arrived.
+    #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+}
+
+impl StatusMessage {
+    /// Shows what `device` reported.
+    #[must_use]
+    pub fn new(device: DeviceId, reported: &Reported) -> Self {
+        Self {
+            device_id: device,
+            sockets: reported.sockets.iter().map(SocketMessage::from).collect(),
+            firmware: reported.firmware.clone(),
+            ip: reported.ip.clone(),
+            rssi_dbm: reported.rssi_dbm,
+            uptime_s: reported.uptime_s,
+            at: reported.at,
+        }
+    }
+}
+
+/// New readings of one device, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TelemetryMessage {
+    /// Which device.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub device_id: DeviceId,
+    /// The readings.
+    pub samples: Vec<SampleMessage>,
+}
+
+/// Where a command stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CommandMessage {
+    /// Which command.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = Uuid))]
+    pub cmd_id: CommandId,
+    /// For which device.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub device_id: DeviceId,
+    /// For which socket; 0 for the whole strip.
+    #[cfg_attr(feature = "schema", schema(value_type = u8))]
+    pub socket_id: SocketId,
+    /// What it asks for.
+    #[cfg_attr(feature = "schema", schema(value_type = String, example = "on"))]
+    pub action: Action,
+    /// `pending`, `success`, `failed`, `timeout` or `cancelled`.
+    pub state: &'static str,
+    /// What settled it: `acked` or `inferred`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<&'static str>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What the device said after the command was final.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_outcome: Option<&'static str>,
+}
+
+/// A device came or went.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PresenceMessage {
+    /// Which device.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub device_id: DeviceId,
+    /// Its presence from now on.
+    pub presence: Presence,
+    /// The event that keeps this change.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = Uuid))]
+    pub event_id: EventId,
+}
+
+/// News of an event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct EventNotice {
+    /// The device it concerns, if one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+    pub device_id: Option<DeviceId>,
+    /// The event.
+    pub event: EventMessage,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct EventMessage {
+    /// Which event.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = Uuid))]
+    pub id: EventId,
+    /// The device it concerns, if one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+    pub device_id: Option<DeviceId>,
+    /// The socket it concerns, if one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u8>))]
+    pub socket_id: Option<SocketId>,
+    /// What happened: one of the server's types, or `device.…` for a device's own.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// When it happened.
+    #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub ts: Timestamp,
+    /// When the platform heard of it.
+    #[serde(with = "rfc3339")]
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
+    pub received_at: Timestamp,
+    /// Who or what caused it.
+    pub origin: Origin,
+    /// Details, free in form.
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
+    pub data: Value,
+}
+
+impl From<&Event> for EventMessage {
+    fn from(event: &Event) -> Self {
+        Self {
+            id: event.id,
+            device_id: event.device.as_ref().map(|(_, id)| id.clone()),
+            socket_id: event.socket,
+            kind: event.kind.name(),
+            severity: event.severity,
+            ts: event.ts,
+            received_at: event.received_at,
+            origin: event.origin.clone(),
+            data: event.data.clone(),
+        }
+    }
+}
+
+/// A rule that a client's message broke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ErrorMessage {
+    /// The field, as a JSON pointer; empty for the message as a whole.
+    pub pointer: String,
+    /// The rule.
+    pub detail: String,
+}
+
+impl LiveMessage {
+    /// The device it concerns, if one.
+    pub(super) const fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Telemetry(it) => Some(&it.device_id),
+            Self::Status(it) => Some(&it.device_id),
+            Self::Command(it) => Some(&it.device_id),
+            Self::DeviceOnline(it) | Self::DeviceOffline(it) => Some(&it.device_id),
+            Self::Event(it) => it.device_id.as_ref(),
+            Self::Device(it) => Some(&it.device_id),
+            Self::Removed(it) => Some(&it.device_id),
+            Self::Snapshot(_) | Self::Fleet(_) | Self::Error(_) => None,
+        }
+    }
+
+    /// What it is about; `None` for messages to one watcher alone.
+    pub(super) fn about(&self) -> Option<About> {
+        Some(match self {
+            Self::Telemetry(it) => About::Telemetry(it.device_id.clone()),
+            Self::Status(it) => About::Status(it.device_id.clone()),
+            Self::Command(it) => About::Command(it.cmd_id),
+            Self::DeviceOnline(it) | Self::DeviceOffline(it) => {
+                About::Presence(it.device_id.clone())
+            }
+            Self::Event(it) => About::Event(it.event.id),
+            Self::Device(it) => About::Device(it.device_id.clone()),
+            Self::Removed(it) => About::Device(it.device_id.clone()),
+            Self::Fleet(_) => About::Totals,
+            Self::Snapshot(_) | Self::Error(_) => return None,
+        })
+    }
+}
