@@ -23,3 +23,6 @@ pub use reading::{
     ReadingMessage, SampleMessage, SocketSampleMessage, latest_message, sample_messages,
 };
 pub use topic::{InvalidTopic, Topic};
+
+#[cfg(test)]
+mod tests;

@@ -117,10 +117,7 @@ mod tests {
         assert!(outbox.push(about(1), text(1)));
         assert!(!outbox.push(about(2), text(2)));
         outbox.push(about(1), text(3));
-        assert_eq!(
-            outbox.take(10),
-            Drained::Messages(vec![text(3), text(2)])
-        );
+        assert_eq!(outbox.take(10), Drained::Messages(vec![text(3), text(2)]));
         assert_eq!(outbox.take(10), Drained::Messages(vec![]));
     }
 

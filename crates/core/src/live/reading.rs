@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn samples_of_one_moment_become_one_reading() {
-        let readings = sample_messages(&[sample(0, 5, 2_053), sample(1, 5, 1_801), sample(0, 9, 1)]);
+        let readings =
+            sample_messages(&[sample(0, 5, 2_053), sample(1, 5, 1_801), sample(0, 9, 1)]);
         assert_eq!(
             serde_json::to_value(readings).unwrap(),
             json!([

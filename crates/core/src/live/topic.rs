@@ -33,7 +33,9 @@ impl Topic {
             Some(("device", id)) => DeviceId::parse(id)
                 .map(Self::Device)
                 .map_err(|_| InvalidTopic),
-            Some(("location", place)) if !place.is_empty() && location::check(place).is_ok() => Ok(Self::Location(place.to_owned())),
+            Some(("location", place)) if !place.is_empty() && location::check(place).is_ok() => {
+                Ok(Self::Location(place.to_owned()))
+            }
             None | Some(_) => Err(InvalidTopic),
         }
     }

@@ -213,7 +213,10 @@ mod tests {
 
     fn play(signals: &[Signal]) -> Vec<Step> {
         let mut machine = Machine::default();
-        signals.iter().map(|signal| machine.apply(*signal)).collect()
+        signals
+            .iter()
+            .map(|signal| machine.apply(*signal))
+            .collect()
     }
 
     #[test]
@@ -314,9 +317,7 @@ mod tests {
     }
 
     fn life() -> impl Strategy<Value = Option<Life>> {
-        prop::option::of(
-            (0..2_u32, 0..3_u32).prop_map(|(boot, conn)| Life { boot, conn }),
-        )
+        prop::option::of((0..2_u32, 0..3_u32).prop_map(|(boot, conn)| Life { boot, conn }))
     }
 
     fn session_end() -> impl Strategy<Value = SessionEnd> {

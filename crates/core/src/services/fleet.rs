@@ -31,8 +31,14 @@ pub struct FleetParts {
     pub version: &'static str,
 }
 
+impl std::fmt::Debug for FleetParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FleetParts").finish_non_exhaustive()
+    }
+}
+
 /// Shows the fleet.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Fleet {
     parts: FleetParts,
 }
@@ -114,12 +120,6 @@ impl Fleet {
             single.contains(&device.id) || places.iter().any(|place| is_inside(location, place))
         });
         devices
-    }
-}
-
-impl std::fmt::Debug for Fleet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fleet").finish_non_exhaustive()
     }
 }
 

@@ -69,6 +69,14 @@ pub struct PresenceParts {
     pub clock: Arc<dyn Clock>,
 }
 
+impl std::fmt::Debug for PresenceParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PresenceParts")
+            .field("offline_after", &self.offline_after)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How many devices are in which state; the others were never heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PresenceCounts {
@@ -126,7 +134,8 @@ impl PresenceTracker {
             slot.restore(state, event, &device);
             self.count(state).fetch_add(1, Ordering::Relaxed);
             if state == PresenceState::Online {
-                self.arm(key, &mut held, self.due(&slot, &held, &device));
+                let due = self.due(&slot, &held, &device);
+                self.arm(key, &mut held, due);
             }
         }
     }
@@ -162,9 +171,7 @@ impl PresenceTracker {
         self.signal(key, None, |slot, _| Signal::Goodbye {
             life,
             by_broker,
-            quiet_for: slot
-                .heard()
-                .map_or(Duration::MAX, |heard| now.since(heard)),
+            quiet_for: slot.heard().map_or(Duration::MAX, |heard| now.since(heard)),
         });
     }
 
