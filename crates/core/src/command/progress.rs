@@ -30,6 +30,7 @@ pub enum State {
 
 /// A [`State`] without its details, as the API names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StateName {
     /// Waits for its verdict.
@@ -46,6 +47,7 @@ pub enum StateName {
 
 /// How it is known that a command was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Evidence {
     /// The device said so, naming the command.

@@ -4,15 +4,15 @@
 mod audit;
 pub mod commands;
 mod devices;
-mod history;
 mod event;
+mod history;
 mod people;
 mod site;
 
 pub use audit::audit_store;
 pub use commands::command_store;
 pub use devices::device_store;
-pub use history::{History, history_store};
 pub use event::{event_store, incident_store};
+pub use history::{History, history_store};
 pub use people::{session_store, token_store, user_store};
 pub use site::setting_store;

@@ -6,11 +6,12 @@ use serde_json::Value;
 use super::outbox::About;
 use super::reading::SampleMessage;
 use crate::clock::{Timestamp, rfc3339};
+use crate::command::{Command, Evidence, Failure, State, StateName};
 use crate::device::{Device, Reported, SocketState};
 use crate::event::{Event, Origin, Severity};
 use crate::ids::{CommandId, DeviceId, EventId, SocketId};
 use crate::presence::Presence;
-use crate::wire::Action;
+use crate::wire::{AckStatus, Action};
 
 /// One message to a watcher.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -242,19 +243,40 @@ pub struct CommandMessage {
     #[cfg_attr(feature = "schema", schema(value_type = u8))]
     pub socket_id: SocketId,
     /// What it asks for.
-    #[cfg_attr(feature = "schema", schema(value_type = String, example = "on"))]
     pub action: Action,
-    /// `pending`, `success`, `failed`, `timeout` or `cancelled`.
-    pub state: &'static str,
-    /// What settled it: `acked` or `inferred`.
+    /// Where it stands.
+    pub state: StateName,
+    /// How it is known that it was carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<&'static str>,
+    pub evidence: Option<Evidence>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What the device said after the command was final.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub late_outcome: Option<&'static str>,
+    pub late_outcome: Option<AckStatus>,
+}
+
+impl From<&Command> for CommandMessage {
+    fn from(command: &Command) -> Self {
+        let progress = &command.progress;
+        let (evidence, reason) = match &progress.state {
+            State::Success(evidence) => (Some(*evidence), None),
+            State::Failed(Failure::Refused(reason)) => (None, reason.clone()),
+            State::Failed(Failure::NotSent(reason)) => (None, Some(reason.clone())),
+            State::Pending | State::Timeout | State::Cancelled(_) => (None, None),
+        };
+        Self {
+            cmd_id: command.id,
+            device_id: command.device_id.clone(),
+            socket_id: command.socket,
+            action: command.order.action,
+            state: progress.state.name(),
+            evidence,
+            reason,
+            late_outcome: progress.late.map(|late| late.outcome),
+        }
+    }
 }
 
 /// A device came or went.

@@ -3,18 +3,18 @@
 mod audit;
 mod commands;
 mod devices;
-mod history;
 mod directory;
 mod event;
+mod history;
 mod people;
 mod site;
 
 pub use audit::MemoryAudit;
 pub use commands::{MemoryCommands, Outbox};
 pub use devices::MemoryDevices;
-pub use history::MemoryHistory;
 pub use directory::MemoryDirectory;
 pub use event::{MemoryEvents, MemoryIncidents};
+pub use history::MemoryHistory;
 pub use people::{MemorySessions, MemoryTokens, MemoryUsers};
 pub use site::MemorySettings;
 

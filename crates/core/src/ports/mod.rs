@@ -8,8 +8,8 @@
 mod audit;
 mod commands;
 mod devices;
-pub mod history;
 mod event;
+pub mod history;
 pub mod hot;
 pub mod journal;
 mod links;
