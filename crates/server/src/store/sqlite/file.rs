@@ -1,27 +1,27 @@
 //! One database file: its writer thread and its readers.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dormouse_core::ports::PortError;
-use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
 
+use super::behind::Behind;
+use super::readers::Readers;
 use super::schema::{Migration, OpenError, migrate};
 
 /// Jobs waiting for the writer; a full queue makes callers wait.
 const QUEUE: usize = 4_096;
 /// Jobs that share one transaction at most.
 const GROUP: usize = 512;
-/// Read-only connections, and so reads running at once.
-const READERS: usize = 4;
 /// How long SQLite waits for a lock that another process holds.
-const BUSY: Duration = Duration::from_secs(2);
+pub(super) const BUSY: Duration = Duration::from_secs(2);
 /// Pages in the log before a commit also checkpoints: 64 MiB of 4 KiB pages.
 const CHECKPOINT_PAGES: u32 = 16_000;
 /// Prepared statements kept per connection.
-const STATEMENTS: usize = 128;
+pub(super) const STATEMENTS: usize = 128;
 
 /// What a commit has survived when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Synchronous {
     Full,
     /// `kill -9`; something else (the journal) covers a power cut.
     Normal,
+    /// `kill -9`; and a power cut within 10 ms: the log is synced behind.
+    Behind,
 }
 
 /// A database file. Cheap to clone; closed by [`SqliteFile::close`].
@@ -62,6 +64,14 @@ impl SqliteFile {
         let mut connection = Connection::open(path).map_err(opened)?;
         prepare_writer(&connection, synchronous).map_err(opened)?;
         migrate(&mut connection, path, migrations)?;
+        let thread = |source| OpenError::Thread {
+            path: path.to_owned(),
+            source,
+        };
+        let behind = match synchronous {
+            Synchronous::Behind => Some(Behind::start(path).map_err(thread)?),
+            Synchronous::Full | Synchronous::Normal => None,
+        };
         let (writer, jobs) = mpsc::channel(QUEUE);
         let name = path.file_name().map_or_else(
             || "sqlite".to_owned(),
@@ -69,11 +79,8 @@ impl SqliteFile {
         );
         std::thread::Builder::new()
             .name(name)
-            .spawn(move || run_writer(connection, jobs))
-            .map_err(|source| OpenError::Thread {
-                path: path.to_owned(),
-                source,
-            })?;
+            .spawn(move || run_writer(connection, jobs, behind))
+            .map_err(thread)?;
         Ok(Self {
             writer,
             readers: Arc::new(Readers::new(path)),
@@ -172,12 +179,14 @@ fn prepare_writer(connection: &Connection, synchronous: Synchronous) -> rusqlite
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    let level = match synchronous {
-        Synchronous::Full => "FULL",
-        Synchronous::Normal => "NORMAL",
+    let (level, checkpoint_pages) = match synchronous {
+        Synchronous::Full => ("FULL", CHECKPOINT_PAGES),
+        Synchronous::Normal => ("NORMAL", CHECKPOINT_PAGES),
+        // A thread of its own checkpoints: a commit never waits for that.
+        Synchronous::Behind => ("NORMAL", 0),
     };
     connection.pragma_update(None, "synchronous", level)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", checkpoint_pages)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
@@ -227,7 +236,7 @@ where
     }
 }
 
-fn run_writer(connection: Connection, mut jobs: mpsc::Receiver<Message>) {
+fn run_writer(connection: Connection, mut jobs: mpsc::Receiver<Message>, behind: Option<Behind>) {
     let mut group: Vec<Box<dyn Job>> = Vec::with_capacity(GROUP);
     let mut closing = None;
     while closing.is_none() {
@@ -244,7 +253,11 @@ fn run_writer(connection: Connection, mut jobs: mpsc::Receiver<Message>) {
             }
         }
         commit(&connection, &mut group);
+        if let Some(behind) = &behind {
+            behind.committed();
+        }
     }
+    drop(behind);
     // A failed checkpoint costs nothing: the log is replayed at the next start.
     connection
         .pragma_update(None, "wal_checkpoint", "TRUNCATE")
@@ -280,47 +293,6 @@ fn run_group(connection: &Connection, group: &mut [Box<dyn Job>]) -> rusqlite::R
         run("RELEASE job")?;
     }
     run("COMMIT")
-}
-
-#[derive(Debug)]
-struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
-    permits: Arc<Semaphore>,
-}
-
-impl Readers {
-    fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            idle: Mutex::default(),
-            permits: Arc::new(Semaphore::new(READERS)),
-        }
-    }
-
-    fn take(&self) -> rusqlite::Result<Connection> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        if let Some(connection) = idle {
-            return Ok(connection);
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(BUSY)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        connection.pragma_update(None, "temp_store", "MEMORY")?;
-        Ok(connection)
-    }
-
-    fn give(&self, connection: Connection) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(connection);
-    }
 }
 
 #[cfg(test)]

@@ -5,16 +5,20 @@
 //! never wait for the writer (WAL).
 
 mod audit;
+mod behind;
+mod commands;
 mod convert;
 mod devices;
 mod dormouse;
 mod file;
 mod people;
+mod readers;
 mod schema;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use audit::SqliteAudit;
+pub use commands::SqliteCommands;
 pub use devices::{SqliteDevices, SqliteSettings};
 pub use dormouse::DORMOUSE;
 pub use file::{SqliteFile, Synchronous};
