@@ -97,9 +97,10 @@ pub async fn run(args: Args, cancel: CancellationToken) -> anyhow::Result<()> {
         storm,
         idle,
         echo,
+        sink,
         ..
     } = args.load;
-    if !(load || storm || idle || echo) {
+    if !(load || storm || idle || echo || sink) {
         return run_fleet(&args, duration, cancel).await;
     }
     if let Some(rate) = args.load.rate {
@@ -128,6 +129,8 @@ pub async fn run(args: Args, cancel: CancellationToken) -> anyhow::Result<()> {
     )?;
     if load {
         print_line(&load::load(job).await?)
+    } else if sink {
+        print_line(&load::sink(job).await?)
     } else if echo {
         print_line(&load::echo(job).await?)
     } else {

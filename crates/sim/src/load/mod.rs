@@ -4,6 +4,7 @@ mod echo;
 mod publisher;
 mod report;
 mod run;
+mod sink;
 mod storm;
 mod template;
 
@@ -23,6 +24,7 @@ use crate::mqtt::{Hello, Link, LinkError, Version};
 
 pub(crate) use echo::echo;
 pub(crate) use run::load;
+pub(crate) use sink::sink;
 pub(crate) use storm::storm;
 
 /// The keep-alive of load connections, seconds; long, so that pings do not count.
@@ -47,6 +49,9 @@ pub struct LoadArgs {
     /// Acknowledge every command at once
     #[arg(long, group = "mode")]
     pub echo: bool,
+    /// Subscribe to all telemetry with the first device's credentials, and count it
+    #[arg(long, group = "mode")]
+    pub sink: bool,
     /// Messages in flight per device
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub window: u16,
@@ -65,6 +70,9 @@ pub struct LoadArgs {
     /// Stamp samples this many seconds before the present
     #[arg(long, default_value_t = 0)]
     pub backdate_s: u32,
+    /// Stamp the samples of a device this far apart, milliseconds, instead of by the clock
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub step_ms: Option<u32>,
     /// Report a status with this period (seconds) before publishing
     #[arg(long, value_name = "SECONDS")]
     pub status_period_s: Option<f64>,

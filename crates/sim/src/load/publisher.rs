@@ -51,6 +51,25 @@ impl Tally {
     }
 }
 
+/// How samples are stamped.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stamps {
+    /// By the clock, so much before the present, ms.
+    Clock { backdate_ms: i64 },
+    /// From this moment (unix ms), so far apart (ms), whatever the clock says.
+    Steps { from_ms: i64, step_ms: i64 },
+}
+
+impl Stamps {
+    /// The stamp of the sample `number`, where `wall_ms` is the present.
+    fn of(self, number: u32, wall_ms: i64) -> i64 {
+        match self {
+            Self::Clock { backdate_ms } => wall_ms - backdate_ms,
+            Self::Steps { from_ms, step_ms } => from_ms + i64::from(number) * step_ms,
+        }
+    }
+}
+
 /// When to send what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
@@ -66,8 +85,8 @@ pub(crate) struct Pace {
     pub(crate) interval: Duration,
     /// Wait before the first sample, so that devices do not march in step.
     pub(crate) phase: Duration,
-    /// Samples are stamped this much before the present, ms.
-    pub(crate) backdate_ms: i64,
+    /// How samples are stamped.
+    pub(crate) stamps: Stamps,
 }
 
 impl Pace {
@@ -211,12 +230,14 @@ impl Publisher {
         }
         let allowed = self.pace.allowed(now);
         let before = self.next;
-        let wall_ms = unix_ms() - self.pace.backdate_ms;
+        let wall_ms = unix_ms();
         while self.next < allowed {
             let Some(index) = self.free.pop() else {
                 break;
             };
-            self.last_ts_ms = wall_ms.max(self.last_ts_ms + 1);
+            let stamp_ms = self.pace.stamps.of(self.next, wall_ms);
+            // Stamps of one device are all different, or they would be repeats.
+            self.last_ts_ms = stamp_ms.max(self.last_ts_ms + 1);
             let slot = Slot {
                 number: self.next,
                 ts_ms: self.last_ts_ms,

@@ -107,6 +107,18 @@ pub(crate) struct EchoReport {
     pub(crate) cpu_s: f64,
 }
 
+/// What `--sink` prints at its end.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SinkReport {
+    pub(crate) mode: &'static str,
+    pub(crate) received: u64,
+    pub(crate) elapsed_s: f64,
+    pub(crate) received_per_s: f64,
+    pub(crate) errors: Errors,
+    pub(crate) cpu_s: f64,
+}
+
 /// Milliseconds to three decimals.
 pub(crate) fn millis(duration: Duration) -> f64 {
     decimals(duration.as_secs_f64() * 1_000.0, 3)
