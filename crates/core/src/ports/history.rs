@@ -14,7 +14,7 @@ use crate::sample::{DeviceSample, Sample};
 use crate::site::LocalDay;
 
 /// The earliest moment a sample can have been measured: 2020-01-01.
-pub const EARLIEST: Timestamp = Timestamp::from_millis(1_577_836_800_000);
+pub const EARLIEST: Timestamp = crate::decode::EARLIEST;
 /// The first moment that is too late: 69 years on, in September 2089.
 pub const LATEST: Timestamp = Timestamp::from_millis(EARLIEST.as_millis() + (1 << 41));
 
