@@ -1,10 +1,12 @@
 //! Dormouse: adapters, API, wiring and the command line.
 
 pub mod api;
+pub mod bridge;
 pub mod clock;
 pub mod config;
 pub mod datadir;
 pub mod journal;
+pub mod mqtt;
 pub mod observe;
 pub mod store;
 pub mod tasks;

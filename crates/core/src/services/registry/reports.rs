@@ -8,23 +8,28 @@ use crate::ids::DeviceKey;
 use crate::ports::PortError;
 
 impl Registry {
-    /// Makes `reported` the device's last report, in memory at once and in
-    /// the store at the next [`Registry::flush`]. Whether it is newer than
-    /// the last one is for the caller to know. Returns the device as it is
-    /// now; `None` where there is none.
-    pub fn apply_report(&self, key: DeviceKey, reported: Reported) -> Option<Arc<Device>> {
-        let device = {
+    /// Replaces what the device reported by what `next` makes of the device as
+    /// it is, in memory at once and in the store at the next
+    /// [`Registry::flush`]. Returns the device before and after; `None` where
+    /// there is none or `next` changes nothing.
+    pub fn update_report(
+        &self,
+        key: DeviceKey,
+        next: impl FnOnce(&Device) -> Option<Reported>,
+    ) -> Option<(Arc<Device>, Arc<Device>)> {
+        let (before, after) = {
             let mut index = self.write();
             let entry = index.by_key_mut(key)?;
-            let device = Arc::new(Device {
-                reported: Some(Arc::new(reported)),
-                ..(*entry.device).clone()
+            let before = Arc::clone(&entry.device);
+            let after = Arc::new(Device {
+                reported: Some(Arc::new(next(&before)?)),
+                ..(*before).clone()
             });
-            entry.device = device.clone();
-            device
+            entry.device = Arc::clone(&after);
+            (before, after)
         };
         lock(&self.dirty).reports.insert(key);
-        Some(device)
+        Some((before, after))
     }
 
     /// Stores the reports and first uses of credentials not stored yet. What

@@ -1,0 +1,173 @@
+//! Where a message goes besides the journal, at once.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use dormouse_core::clock::Timestamp;
+use dormouse_core::command::SocketReport;
+use dormouse_core::decode::{Ack, Status};
+use dormouse_core::device::{Device, Reported};
+use dormouse_core::ids::DeviceKey;
+use dormouse_core::live::LiveHub;
+use dormouse_core::presence::Life;
+use dormouse_core::record::EventRecord;
+use dormouse_core::sample::Sample;
+use dormouse_core::services::dispatcher::{self, Dispatcher};
+use dormouse_core::services::events::EventLog;
+use dormouse_core::services::ingest::Downstream;
+use dormouse_core::services::presence::PresenceTracker;
+use dormouse_core::services::registry::Registry;
+
+/// Who hears of messages.
+#[derive(Debug, Clone)]
+pub struct InflowParts {
+    /// Keeps reported state.
+    pub registry: Arc<Registry>,
+    /// Hears signs of life.
+    pub presence: Arc<PresenceTracker>,
+    /// Tells watchers.
+    pub live: Arc<LiveHub>,
+    /// Tells watchers of events.
+    pub events: Arc<EventLog>,
+}
+
+/// Hands messages on to presence, reported state, commands and watchers.
+#[derive(Debug)]
+pub struct Inflow {
+    parts: InflowParts,
+    dispatcher: OnceLock<Arc<Dispatcher>>,
+}
+
+impl Inflow {
+    /// An inflow that knows no dispatcher yet.
+    #[must_use]
+    pub fn new(parts: InflowParts) -> Self {
+        Self {
+            parts,
+            dispatcher: OnceLock::new(),
+        }
+    }
+
+    /// Lets acks and reports settle commands; the first dispatcher stays.
+    pub fn connect(&self, dispatcher: Arc<Dispatcher>) {
+        self.dispatcher.set(dispatcher).ok();
+    }
+
+    /// Applies a status to reported state and lets it settle commands.
+    pub(super) fn report(&self, key: DeviceKey, status: &Status, at: Timestamp) {
+        let changed = self.parts.registry.update_report(key, |device| {
+            let known = device.reported.as_deref();
+            // A replayed status may be older than what a newer process stored.
+            if known.is_some_and(|it| it.at > at) {
+                return None;
+            }
+            Some(Reported::after_status(known, status.clone(), at))
+        });
+        let Some((before, after)) = changed else {
+            return;
+        };
+        if let Some(reported) = &after.reported {
+            self.parts.live.status(&after.id, reported);
+        }
+        if let Some(dispatcher) = self.dispatcher.get() {
+            dispatcher.on_report(key, socket_reports(&before, status));
+        }
+    }
+
+    /// Hands a verdict to the dispatcher.
+    pub(super) fn verdict(&self, key: DeviceKey, ack: &Ack, at: Timestamp) {
+        let (Some(dispatcher), Some(device)) =
+            (self.dispatcher.get(), self.parts.registry.by_key(key))
+        else {
+            return;
+        };
+        tracing::info!(
+            device_id = %device.id,
+            cmd_id = %ack.command,
+            status = ?ack.status,
+            reason = ack.reason,
+            "ack received"
+        );
+        dispatcher.on_ack(dispatcher::Ack {
+            device: key,
+            device_id: device.id.clone(),
+            command: ack.command,
+            status: ack.status,
+            reason: ack.reason.clone(),
+            on: ack.on,
+            boot: ack.sequence.map(|it| it.boot),
+            seq: ack.sequence.map(|it| it.seq),
+            received_at: at,
+        });
+    }
+}
+
+impl Downstream for Inflow {
+    fn seen(&self, device: DeviceKey, at: Timestamp) {
+        self.parts.presence.seen(device, at);
+    }
+
+    fn samples(&self, device: DeviceKey, samples: &[Sample]) {
+        if self.parts.live.watchers() == 0 {
+            return;
+        }
+        if let Some(device) = self.parts.registry.by_key(device) {
+            self.parts.live.telemetry(&device.id, samples);
+        }
+    }
+
+    fn status(&self, device: DeviceKey, status: &Status, at: Timestamp) {
+        if !status.online {
+            self.parts.presence.will(device, life(status), false);
+            return;
+        }
+        let period = status.period_ms.map(Duration::from_millis);
+        self.parts
+            .presence
+            .status(device, life(status), period, at);
+        self.report(device, status, at);
+    }
+
+    fn will(&self, device: DeviceKey, will: &Status, _at: Timestamp) {
+        self.parts.presence.will(device, life(will), true);
+    }
+
+    fn ack(&self, device: DeviceKey, ack: &Ack, at: Timestamp) {
+        self.verdict(device, ack, at);
+    }
+
+    fn event(&self, device: DeviceKey, event: &EventRecord, at: Timestamp) {
+        if let Some(device) = self.parts.registry.by_key(device) {
+            self.parts
+                .events
+                .announce(&super::device_event(&device, event, at));
+        }
+    }
+}
+
+fn life(status: &Status) -> Option<Life> {
+    Some(Life {
+        boot: status.boot?,
+        conn: status.conn?,
+    })
+}
+
+fn socket_reports(before: &Device, status: &Status) -> Vec<SocketReport> {
+    let known = before.reported.as_deref();
+    let was = |socket| {
+        known
+            .into_iter()
+            .flat_map(|it| &it.sockets)
+            .find(|it| it.socket == socket)
+            .map(|it| it.on)
+    };
+    status
+        .sockets
+        .iter()
+        .map(|(socket, on)| SocketReport {
+            socket: *socket,
+            on: *on,
+            changed: was(*socket).is_some_and(|was| was != *on),
+        })
+        .collect()
+}

@@ -1,0 +1,62 @@
+//! Who hears of commands.
+
+use std::sync::Arc;
+
+use dormouse_core::access::Actor;
+use dormouse_core::command::{Batch, Command};
+use dormouse_core::event::Event;
+use dormouse_core::live::{CommandMessage, LiveHub, LiveMessage};
+use dormouse_core::services::audit::AuditLog;
+use dormouse_core::services::dispatcher::{Change, Outlet};
+use dormouse_core::services::events::EventLog;
+use serde_json::json;
+
+/// Tells watchers, the log and the audit log of commands.
+#[derive(Debug, Clone)]
+pub struct CommandOutlet {
+    /// Tells watchers.
+    pub live: Arc<LiveHub>,
+    /// Keeps foreign and orphan acks.
+    pub events: Arc<EventLog>,
+    /// Keeps who sent what.
+    pub audit: Arc<AuditLog>,
+}
+
+impl Outlet for CommandOutlet {
+    fn command(&self, command: &Arc<Command>, change: Change<'_>) {
+        let target = || format!("device:{}", command.device_id);
+        let data = || {
+            json!({
+                "cmdId": command.id,
+                "socketId": command.socket,
+                "action": command.order.action,
+            })
+        };
+        match change {
+            Change::Sent => {
+                let actor = Actor::from(command.origin.clone());
+                self.audit.record(actor, "command.send", target(), data());
+            }
+            Change::Cancelled(by) => {
+                let actor = Actor::from(by.clone());
+                self.audit.record(actor, "command.cancel", target(), data());
+            }
+            Change::Settled | Change::Late => {}
+        }
+        if self.live.wants(&command.device_id) {
+            let message = CommandMessage::from(&**command);
+            self.live.publish(&LiveMessage::Command(message));
+        }
+    }
+
+    fn batch(&self, batch: &Arc<Batch>) {
+        let actor = Actor::from(batch.origin.clone());
+        let data = json!({"batchId": batch.id, "targets": batch.targets.len()});
+        self.audit
+            .record(actor, "batch.send", format!("batch:{}", batch.id), data);
+    }
+
+    fn event(&self, event: Event) {
+        self.events.record(event);
+    }
+}

@@ -1,0 +1,39 @@
+//! What is known of devices by the second.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dormouse_core::ids::DeviceKey;
+use dormouse_core::ports::DeviceView;
+use dormouse_core::ports::hot::{HotState, Latest};
+use dormouse_core::presence::Presence;
+use dormouse_core::services::presence::PresenceTracker;
+
+/// Presence and hot state, as lists and pages ask for them.
+#[derive(Debug, Clone)]
+pub struct LiveView {
+    /// Who is there.
+    pub presence: Arc<PresenceTracker>,
+    /// What was measured last.
+    pub hot: Arc<dyn HotState>,
+}
+
+#[async_trait]
+impl DeviceView for LiveView {
+    fn presence(&self, device: DeviceKey) -> Presence {
+        self.presence.get(device)
+    }
+
+    async fn latest(&self, devices: &[DeviceKey]) -> Vec<Vec<Latest>> {
+        let mut latest = Vec::with_capacity(devices.len());
+        for device in devices {
+            // Nobody can tell now: shown as not measured.
+            latest.push(self.hot.latest(*device).await.unwrap_or_default());
+        }
+        latest
+    }
+
+    async fn energy_today_wh(&self, devices: &[DeviceKey]) -> Vec<Option<f64>> {
+        vec![None; devices.len()]
+    }
+}
