@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+#[cfg(any(test, feature = "contract"))]
 use crate::clock::Timestamp;
-use crate::device::{Device, DeviceSettings, DeviceState};
+use crate::device::Device;
+#[cfg(any(test, feature = "contract"))]
+use crate::device::{DeviceSettings, DeviceState};
 use crate::directory::Directory;
 use crate::ids::{DeviceId, DeviceKey};
 

@@ -122,9 +122,7 @@ impl Downstream for Inflow {
             return;
         }
         let period = status.period_ms.map(Duration::from_millis);
-        self.parts
-            .presence
-            .status(device, life(status), period, at);
+        self.parts.presence.status(device, life(status), period, at);
         self.report(device, status, at);
     }
 

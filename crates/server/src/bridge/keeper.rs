@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dormouse_core::ports::history::HistoryStore;
 use dormouse_core::ports::journal::Progress;
-use dormouse_core::ports::{EventStore, HistoryStore, PortError};
+use dormouse_core::ports::{EventStore, PortError};
 use dormouse_core::record::{Control, ControlBody};
 use dormouse_core::sample::DeviceSample;
 use dormouse_core::services::drain::Keeper;
@@ -57,7 +58,9 @@ impl Keeper for JournalKeeper {
                     }
                 }
                 ControlBody::Status(status) if replayed && status.online => {
-                    self.parts.inflow.report(control.device, &status, control.at);
+                    self.parts
+                        .inflow
+                        .report(control.device, &status, control.at);
                 }
                 ControlBody::Ack(ack) if replayed => {
                     self.parts.inflow.verdict(control.device, &ack, control.at);

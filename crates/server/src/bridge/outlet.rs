@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dormouse_core::access::Actor;
 use dormouse_core::command::{Batch, Command};
-use dormouse_core::event::Event;
+use dormouse_core::event::{Event, Origin};
 use dormouse_core::live::{CommandMessage, LiveHub, LiveMessage};
 use dormouse_core::services::audit::AuditLog;
 use dormouse_core::services::dispatcher::{Change, Outlet};
@@ -34,12 +34,12 @@ impl Outlet for CommandOutlet {
         };
         match change {
             Change::Sent => {
-                let actor = Actor::from(command.origin.clone());
-                self.audit.record(actor, "command.send", target(), data());
+                self.audit
+                    .record(actor(&command.origin), "command.send", target(), data());
             }
             Change::Cancelled(by) => {
-                let actor = Actor::from(by.clone());
-                self.audit.record(actor, "command.cancel", target(), data());
+                self.audit
+                    .record(actor(by), "command.cancel", target(), data());
             }
             Change::Settled | Change::Late => {}
         }
@@ -50,13 +50,24 @@ impl Outlet for CommandOutlet {
     }
 
     fn batch(&self, batch: &Arc<Batch>) {
-        let actor = Actor::from(batch.origin.clone());
         let data = json!({"batchId": batch.id, "targets": batch.targets.len()});
-        self.audit
-            .record(actor, "batch.send", format!("batch:{}", batch.id), data);
+        self.audit.record(
+            actor(&batch.origin),
+            "batch.send",
+            format!("batch:{}", batch.id),
+            data,
+        );
     }
 
     fn event(&self, event: Event) {
         self.events.record(event);
+    }
+}
+
+/// The address that a command came from is in the request's own log line.
+fn actor(origin: &Origin) -> Actor {
+    Actor {
+        origin: origin.clone(),
+        address: None,
     }
 }

@@ -62,7 +62,7 @@ impl DeviceWatcher for DeviceChanges {
             DeviceChange::Deleted => {
                 parts.presence.forget(device.key);
                 parts.hot.forget(device.key);
-                parts.live.publish(&LiveMessage::DeviceRemoved(RemovedMessage {
+                parts.live.publish(&LiveMessage::Removed(RemovedMessage {
                     device_id: device.id.clone(),
                 }));
             }

@@ -93,7 +93,9 @@ impl CommandSink for BrokerLink {
         } else if delivery.dropped > 0 {
             Err(NotSent("the device's queue is full".to_owned()))
         } else {
-            Err(NotSent("the device does not listen for commands".to_owned()))
+            Err(NotSent(
+                "the device does not listen for commands".to_owned(),
+            ))
         }
     }
 }
