@@ -105,3 +105,9 @@ fn event_type(change: DeviceChange) -> Option<EventType> {
         DeviceChange::Edited | DeviceChange::Rejected => None,
     }
 }
+
+impl std::fmt::Debug for DeviceChangesParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeviceChangesParts").finish_non_exhaustive()
+    }
+}
