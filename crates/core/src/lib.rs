@@ -24,6 +24,7 @@ pub mod ports;
 pub mod presence;
 pub mod record;
 pub mod reported;
+mod ring;
 pub mod rollup;
 pub mod sample;
 pub mod secret;

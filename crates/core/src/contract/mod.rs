@@ -6,6 +6,7 @@ pub mod commands;
 mod devices;
 mod event;
 mod history;
+mod hot;
 mod people;
 mod site;
 
@@ -14,5 +15,6 @@ pub use commands::command_store;
 pub use devices::device_store;
 pub use event::{event_store, incident_store};
 pub use history::{History, history_store};
+pub use hot::hot_state;
 pub use people::{session_store, token_store, user_store};
 pub use site::setting_store;

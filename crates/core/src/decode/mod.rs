@@ -7,6 +7,8 @@
 mod control;
 mod refusal;
 mod telemetry;
+#[cfg(test)]
+mod tests;
 
 pub use control::{Ack, DeviceEvent, Sequence, Status, decode_ack, decode_event, decode_status};
 pub use refusal::{Reason, Refusal};
@@ -78,6 +80,15 @@ impl DeviceTime {
             )),
         }
     }
+}
+
+/// Tries a body as everything it could be; what a fuzzer calls.
+pub fn decode_all(body: &[u8], received_at: Timestamp) {
+    // Only that each of them returns matters here.
+    decode_telemetry(body, received_at).ok();
+    decode_status(body).ok();
+    decode_ack(body).ok();
+    decode_event(body, received_at).ok();
 }
 
 /// Parses one body. The path of what does not fit is looked for only after a

@@ -6,6 +6,8 @@ mod devices;
 mod directory;
 mod event;
 mod history;
+mod hot;
+mod journal;
 mod people;
 mod site;
 
@@ -15,6 +17,8 @@ pub use devices::MemoryDevices;
 pub use directory::MemoryDirectory;
 pub use event::{MemoryEvents, MemoryIncidents};
 pub use history::MemoryHistory;
+pub use hot::{MemoryHot, RING_BUDGET};
+pub use journal::MemoryJournal;
 pub use people::{MemorySessions, MemoryTokens, MemoryUsers};
 pub use site::MemorySettings;
 

@@ -82,12 +82,16 @@ impl Inbox {
                     self.apply_control(Sequence::of(status.boot, status.seq), None, control.at);
                 }
                 ControlBody::Ack(ack) => {
-                    self.apply_control(ack.sequence, Some(super::ack_print(ack)), control.at);
+                    self.apply_control(
+                        ack.sequence,
+                        Some(super::stamp::ack_print(ack)),
+                        control.at,
+                    );
                 }
                 ControlBody::Event(event) => {
                     self.apply_control(
                         event.sequence,
-                        Some(super::event_print(event.id)),
+                        Some(super::stamp::event_print(event.id)),
                         control.at,
                     );
                 }

@@ -225,3 +225,6 @@ const fn device_of(record: &Record) -> DeviceKey {
         Record::Control(control) => control.device,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! The contract of [`HotState`].
+#![expect(
+    clippy::unwrap_used,
+    reason = "a contract's failure is a test's failure"
+)]
+
+use crate::clock::Timestamp;
+use crate::ids::{DeviceKey, SocketId};
+use crate::ports::hot::{HotState, RING_MS};
+use crate::sample::{Sample, Values};
+
+const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
+const END: Timestamp = Timestamp::from_millis(i64::MAX);
+
+/// The contract of [`HotState`], on an empty one.
+///
+/// # Panics
+/// Where `hot` breaks the contract.
+pub async fn hot_state(hot: &dyn HotState) {
+    an_unknown_device_has_nothing(hot).await;
+    totals_come_back_in_order_whatever_the_order_they_came_in(hot).await;
+    the_latest_of_each_socket_is_the_newest_not_the_last(hot).await;
+    old_samples_are_swept_and_the_latest_stays(hot).await;
+    a_forgotten_device_has_nothing(hot).await;
+}
+
+async fn an_unknown_device_has_nothing(hot: &dyn HotState) {
+    let device = DeviceKey(1);
+    assert_eq!(hot.latest(device).await.unwrap(), []);
+    let recent = hot.recent(device, NOON, END).await.unwrap();
+    assert_eq!(recent.samples, []);
+    assert_eq!(recent.thinned_before, None);
+}
+
+async fn totals_come_back_in_order_whatever_the_order_they_came_in(hot: &dyn HotState) {
+    let device = DeviceKey(2);
+    for (second, watts) in [(0, 1), (20, 3), (10, 2), (20, 99), (30, 4)] {
+        hot.put(
+            device,
+            &[sample(0, second, watts), sample(1, second, watts)],
+        );
+    }
+    assert_eq!(read(hot, device, 0, 60).await, [1, 2, 3, 4]);
+    assert_eq!(
+        read(hot, device, 10, 30).await,
+        [2, 3],
+        "from is in, to is not"
+    );
+}
+
+async fn the_latest_of_each_socket_is_the_newest_not_the_last(hot: &dyn HotState) {
+    let device = DeviceKey(3);
+    hot.put(device, &[sample(2, 10, 5), sample(0, 10, 6)]);
+    hot.put(device, &[sample(2, 5, 7)]);
+    let latest = hot.latest(device).await.unwrap();
+    let seen: Vec<_> = latest
+        .iter()
+        .map(|l| (l.socket.get(), l.values.power_dw))
+        .collect();
+    assert_eq!(seen, [(0, Some(6)), (2, Some(5))]);
+}
+
+async fn old_samples_are_swept_and_the_latest_stays(hot: &dyn HotState) {
+    let device = DeviceKey(4);
+    hot.put(device, &[sample(0, 0, 1)]);
+    hot.sweep(Timestamp::from_millis(NOON.as_millis() + RING_MS + 1));
+    assert_eq!(read(hot, device, 0, 60).await, Vec::<i32>::new());
+    assert_eq!(hot.latest(device).await.unwrap().len(), 1);
+}
+
+async fn a_forgotten_device_has_nothing(hot: &dyn HotState) {
+    let device = DeviceKey(5);
+    hot.put(device, &[sample(0, 0, 1)]);
+    hot.forget(device);
+    assert_eq!(hot.latest(device).await.unwrap(), []);
+    assert_eq!(read(hot, device, 0, 60).await, Vec::<i32>::new());
+}
+
+async fn read(hot: &dyn HotState, device: DeviceKey, from_s: i64, to_s: i64) -> Vec<i32> {
+    let at = |second: i64| Timestamp::from_millis(NOON.as_millis() + second * 1000);
+    let recent = hot.recent(device, at(from_s), at(to_s)).await.unwrap();
+    let powers = recent.samples.iter().filter_map(|s| s.values.power_dw);
+    powers.collect()
+}
+
+fn sample(socket: u64, second: i64, power_dw: i32) -> Sample {
+    Sample {
+        socket: SocketId::parse(socket).unwrap(),
+        ts: Timestamp::from_millis(NOON.as_millis() + second * 1000),
+        values: Values {
+            power_dw: Some(power_dw),
+            ..Values::default()
+        },
+    }
+}
