@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod clock;
 pub mod config;
 pub mod datadir;
+pub mod dispatch;
 pub mod journal;
 pub mod mqtt;
 pub mod observe;

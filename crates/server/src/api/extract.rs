@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dormouse_core::access::Role;
 use dormouse_core::event::Origin;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use utoipa::ToSchema;
 
 use super::error::Problem;
@@ -82,7 +82,8 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        if inner.is_data() {
+        // An enum given as a number counts as bad syntax there, not here.
+        if inner.is_data() || is_json(body) {
             let pointer = match path.as_str() {
                 "." => String::new(),
                 path => format!("/{}", path.replace('.', "/")),
@@ -94,6 +95,10 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })?;
     json.end().map_err(|error| malformed(&error))?;
     Ok(value)
+}
+
+fn is_json(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {

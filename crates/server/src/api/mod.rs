@@ -4,6 +4,7 @@
 //! Each module has `pub fn router(state: …) -> OpenApiRouter`: it closes over
 //! the services it needs, so that the modules do not know of each other.
 
+pub mod commands;
 mod error;
 mod extract;
 pub mod web;
