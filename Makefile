@@ -52,4 +52,5 @@ openapi: ## Write docs/openapi.json and the page's types from the handlers
 
 .PHONY: bench
 bench: tools-test build ## Measure; ROW=n for one row (writes docs/benchmarks.md)
+	$(CARGO) build --release --locked -p dormouse-bench
 	./bench/run $(if $(ROW),--row $(ROW))
