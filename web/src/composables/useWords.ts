@@ -20,7 +20,7 @@ export function useWords() {
   function footnote(command: Command): string {
     if (command.lateOutcome)
       return t(`command.late.${command.lateOutcome}`)
-    return command.evidence ? t(`command.evidence.${command.evidence}`) : ''
+    return command.state === 'success' && command.evidence ? t(`command.evidence.${command.evidence}`) : ''
   }
 
   function presenceReason(reason: string | null | undefined): string {

@@ -31,7 +31,7 @@ export default {
     optional: 'optional',
     never: 'never',
     loading: 'Loading …',
-    since: 'since {time}',
+    for: 'for {duration}',
   },
   session: {
     title: 'Sign in',
@@ -214,7 +214,7 @@ export default {
     cancelled: 'No longer waiting. The strip may still carry it out.',
     pendingElsewhere: 'Another command for this socket is still waiting for its answer.',
     replace: 'Replace it',
-    whole: 'whole strip',
+    whole: 'Whole strip',
     action: { on: 'on', off: 'off', cycle: 'restart' },
   },
   origin: { user: '{name}', token: 'token {name}', device: 'button on the strip', server: 'the platform' },

@@ -33,7 +33,7 @@ const zh: typeof en = {
     optional: '选填',
     never: '从未',
     loading: '加载中……',
-    since: '自 {time}',
+    for: '已 {duration}',
   },
   session: {
     title: '登录',

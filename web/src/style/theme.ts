@@ -82,6 +82,8 @@ export function overrides(palette: Palette): GlobalThemeOverrides {
       textColorFocusPrimary: onAccent,
       textColorDisabledPrimary: onAccent,
     },
+    Input: { color: palette.sunk, colorFocus: palette.surface, border: `1px solid ${palette.line}` },
+    InternalSelection: { color: palette.sunk, colorActive: palette.surface, border: `1px solid ${palette.line}` },
     Switch: {
       railColorActive: palette.accent,
       loadingColor: palette.accent,
