@@ -1,7 +1,7 @@
 // The built page in a browser, against the fake server.
 
 import { expect, type Page, test } from '@playwright/test'
-import { devices, NOW, sample } from './fake/fleet'
+import { devices, idAt, NOW, sample } from './fake/fleet'
 import { type Fake, fakeServer, json, ORIGIN, problem } from './fake/server'
 
 const STRIP = devices[8]?.deviceId ?? ''
@@ -16,7 +16,7 @@ async function open(page: Page, path: string, signedIn = true): Promise<Fake> {
 
 const socket = (page: Page, n: number) => page.getByRole('article', { name: `Socket ${String(n)}` })
 const command = (state: string, more: object = {}) => ({
-  cmdId: '01a0-1', deviceId: STRIP, socketId: 2, action: 'on', state, origin: { kind: 'user', name: 'admin' },
+  cmdId: idAt(NOW), deviceId: STRIP, socketId: 2, action: 'on', state, origin: { kind: 'user', name: 'admin' },
   createdAt: new Date(NOW).toISOString(), expiresAt: new Date(NOW + 6_000).toISOString(),
   ...(state === 'pending' ? {} : { settledAt: new Date(NOW + 1_000).toISOString() }), ...more,
 })
@@ -64,10 +64,7 @@ test('the dashboard follows the fleet', async ({ page }) => {
   const fake = await open(page, '/')
   await expect(page.getByText('of 24')).toBeVisible()
   await expect(page.getByRole('region', { name: 'Offline now' }).getByRole('link')).toHaveCount(2)
-  fake.push({
-    type: 'fleet', ts: NOW + 5_000, total: 24, online: 19, offline: 4, never: 1, pending: 0,
-    powerW: 1_234, energyTodayWh: 31_250, locations: [],
-  })
+  fake.push({ type: 'fleet', devices: 24, online: 19, offline: 4, never: 1, powerW: 1_234 })
   await page.clock.runFor(300)
   await expect(page.getByText('1.23 kW')).toBeVisible()
   await expect(page.getByRole('img', { name: 'Power of all strips' })).toBeVisible()
@@ -123,7 +120,7 @@ test('somebody else\'s pending command can be replaced', async ({ page }) => {
   const fake = await open(page, `/devices/${STRIP}`)
   fake.answers.set(POST, (route) =>
     (fake.changes.length === 1
-      ? problem(route, 409, 'command-pending', 'pending', { pending: command('pending', { cmdId: '01a0-0' }) })
+      ? problem(route, 409, 'command-pending', 'pending', { pending: command('pending', { cmdId: idAt(NOW - 5_000) }) })
       : json(route, command('pending'), 202)))
   await socket(page, 2).getByRole('switch').click()
   await page.getByRole('button', { name: 'Replace it' }).click()
@@ -143,7 +140,7 @@ test('an offline strip cannot be switched, until it is back', async ({ page }) =
   await expect(page.getByText('it cannot be switched now')).toBeVisible()
   await expect(socket(page, 1).getByRole('switch')).toHaveAttribute('aria-disabled', 'true')
   await expect(page.getByRole('button', { name: 'All off' })).toBeDisabled()
-  fake.push({ type: 'DEVICE_ONLINE', deviceId: OFFLINE, presence: { state: 'online', since: new Date(NOW).toISOString() } })
+  fake.push({ type: 'DEVICE_ONLINE', deviceId: OFFLINE, eventId: 'e9', presence: { state: 'online', since: new Date(NOW).toISOString() } })
   fake.push({ type: 'telemetry', deviceId: OFFLINE, samples: [sample(77, NOW)] })
   await page.clock.runFor(300)
   await expect(page.getByText('77 W')).toBeVisible()

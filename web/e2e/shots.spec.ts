@@ -1,7 +1,7 @@
 // Pictures of every page; they show the built page with the fake fleet.
 
-import { test } from '@playwright/test'
-import { devices, NOW, powerAt, sample } from './fake/fleet'
+import { type Page, test } from '@playwright/test'
+import { devices, fleet, NOW, powerAt } from './fake/fleet'
 import { type Fake, fakeServer, ORIGIN } from './fake/server'
 
 const PAGES = {
@@ -28,13 +28,15 @@ for (const look of LOOKS) {
         viewport: { width: look.width, height: look.height },
         colorScheme: look.colorScheme,
         locale: look.locale,
+        isMobile: look.width < 500,
+        hasTouch: look.width < 500,
       })
       await page.clock.install({ time: NOW })
       const fake = await fakeServer(page, !['sign-in', 'setup'].includes(name))
       await page.goto(ORIGIN + path)
       await page.getByRole('heading', { level: 1 }).waitFor()
       if (name === 'dashboard')
-        await play(fake)
+        await play(page, fake)
       await page.clock.runFor(1_000)
       await page.screenshot({ path: `test-results/shots/${name}-${look.name}.png`, fullPage: true })
       await page.close()
@@ -42,15 +44,12 @@ for (const look of LOOKS) {
   }
 }
 
-/** Ten minutes of the fleet's power. */
-async function play(fake: Fake): Promise<void> {
-  for (let ts = NOW - 600_000; ts <= NOW; ts += 5_000) {
-    const online = devices.map((one, i) => (one.presence.state === 'online' ? powerAt(i, ts) : 0))
-    fake.push({
-      type: 'fleet', ts, total: 24, online: 21, offline: 2, never: 1, pending: 2,
-      powerW: online.reduce((sum, watts) => sum + watts, 0), energyTodayWh: 31_240, locations: [],
-    })
+/** Ten minutes of the fleet's power, as fast as the page takes it. */
+async function play(page: Page, fake: Fake): Promise<void> {
+  for (let second = 0; second <= 600; second += 2) {
+    const ts = NOW + second * 1_000
+    const powerW = devices.reduce((sum, one, i) => sum + (one.presence.state === 'online' ? powerAt(i, ts) : 0), 0)
+    fake.push({ type: 'fleet', ...fleet(), powerW })
+    await page.clock.runFor(2_000)
   }
-  for (const [i, one] of devices.entries())
-    fake.push({ type: 'telemetry', deviceId: one.deviceId, samples: [sample(powerAt(i, NOW), NOW)] })
 }

@@ -80,16 +80,13 @@ export function sample(powerW: number, ts: number) {
 export const devices = Array.from({ length: 24 }, (_, index) => device(index))
 
 export function fleet() {
-  const online = devices.filter((one) => one.presence.state === 'online')
+  const count = (state: string) => devices.filter((one) => one.presence.state === state).length
   return {
-    total: devices.length,
-    online: online.length,
-    offline: devices.filter((one) => one.presence.state === 'offline').length,
-    never: devices.filter((one) => one.presence.state === 'never').length,
-    pending: 2,
-    powerW: online.reduce((sum, one) => sum + (one.latest?.powerW ?? 0), 0),
-    energyTodayWh: 31_240,
-    locations: [...new Set(devices.map((one) => one.location))],
+    devices: devices.length,
+    online: count('online'),
+    offline: count('offline'),
+    never: count('never'),
+    powerW: devices.reduce((sum, one) => sum + (one.latest?.powerW ?? 0), 0),
   }
 }
 
@@ -107,6 +104,9 @@ export const events = [
   deviceId: devices[Number(index)]?.deviceId,
   socketId,
   ts: ago(Number(seconds)),
+  receivedAt: ago(Number(seconds)),
+  origin: { kind: 'server' },
+  data: {},
 }))
 
 const OUTCOMES = [
@@ -114,9 +114,14 @@ const OUTCOMES = [
   ['success', 'inferred', null], ['cancelled', null, null], ['success', 'acked', null],
 ] as const
 
+/** An id that a command made at that moment would have (UUIDv7). */
+export function idAt(ms: number): string {
+  return `${ms.toString(16).padStart(12, '0').replace(/^(.{8})/, '$1-')}-7000-8000-000000000000`
+}
+
 export function commands(deviceId: string) {
   return OUTCOMES.map(([state, evidence, reason], i) => ({
-    cmdId: `0199-${String(9 - i)}`,
+    cmdId: idAt(NOW - 1_000 * (120 + 700 * i)),
     deviceId,
     socketId: i === 5 ? 0 : 1 + (i % 4),
     action: i % 2 === 0 ? 'on' : 'off',

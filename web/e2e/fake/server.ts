@@ -46,7 +46,15 @@ export async function fakeServer(page: Page, signedIn = true): Promise<Fake> {
     }
     sockets.add(socket)
     socket.onMessage(() => {
-      socket.send(JSON.stringify({ type: 'snapshot', ts: world.NOW, version: '0.1.0', fleet: world.fleet(), devices: fake.devices, events: world.events }))
+      socket.send(JSON.stringify({
+        type: 'snapshot',
+        topics: [],
+        now: new Date(world.NOW).toISOString(),
+        version: '0.1.0',
+        fleet: { ...world.fleet(), devices: fake.devices.length },
+        devices: fake.devices,
+        events: world.events,
+      }))
     })
   })
   await page.route(`${ORIGIN}/**`, (route) => answer(route, fake))
@@ -79,6 +87,8 @@ async function answer(route: Route, fake: Fake): Promise<void> {
       return route.fulfill({ status: 204 })
     case 'GET /api/v1/devices':
       return json(route, { items: list(fake, url.searchParams), nextCursor: null })
+    case 'GET /api/v1/stats/today':
+      return json(route, { energyWh: 31_240 })
     case 'GET /api/v1/events':
       return json(route, { items: world.events, nextCursor: null })
     default:

@@ -2,7 +2,7 @@
 
 import { call } from './client'
 import type {
-  Action, Command, Credentials, Device, DeviceEvent, FleetTotals, HistoryPoint, PresenceState, Sample,
+  Action, Command, Credentials, Device, DeviceEvent, HistoryPoint, PresenceState, Sample,
 } from './types'
 
 export interface Page<T> {
@@ -28,8 +28,9 @@ export interface NewDevice {
 
 const device = (id: string, rest = '') => `devices/${encodeURIComponent(id)}${rest}`
 
-export function fleet(): Promise<FleetTotals> {
-  return call('GET', 'stats/fleet')
+/** What the whole site has used since its local midnight. */
+export function energyToday(): Promise<{ energyWh: number }> {
+  return call('GET', 'stats/today')
 }
 
 export function listDevices(query: DeviceQuery, signal?: AbortSignal): Promise<Page<Device>> {

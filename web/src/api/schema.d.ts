@@ -63,19 +63,59 @@ export interface components {
       type: string;
       severity: "info" | "warning" | "critical";
       ts: string;
-      origin?: components["schemas"]["Origin"];
-      data?: unknown;
+      receivedAt: string;
+      origin: components["schemas"]["Origin"];
+      data: unknown;
     };
-    Fleet: {
-      total: number;
-      online: number;
-      offline: number;
-      never: number;
-      pending: number;
-      powerW: number;
-      energyTodayWh: number | null;
-      locations: string[];
+    FleetTotals: { devices: number; online: number; offline: number; never: number; powerW: number };
+    DeviceMessage: {
+      deviceId: string;
+      name: string;
+      location: string;
+      presence: components["schemas"]["Presence"];
+      sockets: components["schemas"]["Socket"][];
+      latest?: components["schemas"]["Sample"] | null;
     };
+    StatusMessage: {
+      deviceId: string;
+      sockets: components["schemas"]["Socket"][];
+      firmware?: string;
+      ip?: string;
+      rssiDbm?: number;
+      uptimeS?: number;
+      at: string;
+    };
+    CommandMessage: {
+      cmdId: string;
+      deviceId: string;
+      socketId: number;
+      action: components["schemas"]["Command"]["action"];
+      state: components["schemas"]["Command"]["state"];
+      evidence?: components["schemas"]["Command"]["evidence"];
+      reason?: string | null;
+      lateOutcome?: components["schemas"]["Command"]["lateOutcome"];
+    };
+    SnapshotMessage: {
+      topics: string[];
+      version: string;
+      now: string;
+      fleet?: components["schemas"]["FleetTotals"] | null;
+      devices: components["schemas"]["DeviceMessage"][];
+      events?: components["schemas"]["Event"][] | null;
+    };
+    PresenceMessage: { deviceId: string; presence: components["schemas"]["Presence"]; eventId: string };
+    LiveMessage:
+      | ({ type: "snapshot" } & components["schemas"]["SnapshotMessage"])
+      | ({ type: "fleet" } & components["schemas"]["FleetTotals"])
+      | { type: "telemetry"; deviceId: string; samples: components["schemas"]["Sample"][] }
+      | ({ type: "status" } & components["schemas"]["StatusMessage"])
+      | ({ type: "command" } & components["schemas"]["CommandMessage"])
+      | ({ type: "DEVICE_ONLINE" } & components["schemas"]["PresenceMessage"])
+      | ({ type: "DEVICE_OFFLINE" } & components["schemas"]["PresenceMessage"])
+      | { type: "event"; deviceId?: string | null; event: components["schemas"]["Event"] }
+      | ({ type: "device" } & components["schemas"]["DeviceMessage"])
+      | { type: "deviceRemoved"; deviceId: string }
+      | { type: "error"; pointer: string; detail: string };
     HistoryPoint: {
       ts: number;
       powerW?: number | null;

@@ -3,6 +3,8 @@
 import { computed, ref, shallowRef, watch } from 'vue'
 import * as api from '@/api/fleet'
 import type { Device } from '@/api/types'
+import { isWhole } from '@/domain/command'
+import { type Moment, toMs } from '@/format'
 import { useLive } from '@/stores/live'
 
 export const LIVE_MINUTES = 30
@@ -19,8 +21,16 @@ export function useDevice(deviceId: () => string) {
     const current = live.live.devices[deviceId()]
     if (!known || !current)
       return known
-    const { presence, sockets, reported = known.reported ?? null, latest = known.latest ?? null } = current
-    return { ...known, presence, sockets: sockets.length > 0 ? sockets : known.sockets, reported, latest }
+    const { sockets, latest = known.latest ?? null } = current
+    const status = live.live.status[deviceId()]
+    const { firmware, ip, rssiDbm, uptimeS } = status ?? {}
+    return {
+      ...known,
+      presence: { ...current.presence, lastSeen: latestOf(current.presence.lastSeen, status?.at, latest?.ts) },
+      sockets: sockets.length > 0 ? sockets : known.sockets,
+      reported: { ...known.reported, ...defined({ firmware, ip, rssiDbm, uptimeS }) },
+      latest,
+    }
   })
 
   async function load() {
@@ -40,11 +50,21 @@ export function useDevice(deviceId: () => string) {
     }
   }
 
+  async function loadCommands(id: string) {
+    const page = await api.listCommands(id).catch(() => undefined)
+    live.remember({ deviceId: id, commands: page?.items ?? [] })
+  }
+
   watch(deviceId, () => {
     fetched.value = undefined
     failure.value = undefined
     void load()
   }, { immediate: true })
+  // Somebody else's command comes as news without its author: read the whole of it.
+  watch(() => live.live.commands[deviceId()]?.find((command) => !isWhole(command))?.cmdId, (unknown) => {
+    if (unknown !== undefined)
+      void loadCommands(deviceId())
+  })
   // What happened while the connection was down is not told again.
   watch(() => live.state, (state) => {
     if (state === 'open' && fetched.value)
@@ -52,4 +72,16 @@ export function useDevice(deviceId: () => string) {
   })
 
   return { device, fetched, failure, thinned, load }
+}
+
+/** The latest of some moments, where one is known. */
+function latestOf(...moments: Moment[]): string | null {
+  const known = moments.map(toMs).filter((ms) => ms !== undefined)
+  return known.length > 0 ? new Date(Math.max(...known)).toISOString() : null
+}
+
+/** Without the members that are not known. */
+function defined<T extends object>(members: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  const known = Object.entries(members).filter(([, value]) => value !== undefined && value !== null)
+  return Object.fromEntries(known) as { [K in keyof T]?: NonNullable<T[K]> }
 }

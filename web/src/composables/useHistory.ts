@@ -3,6 +3,7 @@
 import { onScopeDispose, ref, shallowRef, watch } from 'vue'
 import * as api from '@/api/fleet'
 import { type RangeName, RANGES } from '@/domain/history'
+import { useEvery } from './useEvery'
 
 const REFRESH_MS = 60_000
 
@@ -39,13 +40,9 @@ export function useHistory(deviceId: () => string) {
     }
   }
 
-  watch([deviceId, range], () => void load(), { immediate: true })
-  const timer = setInterval(() => {
-    if (document.visibilityState === 'visible')
-      void load()
-  }, REFRESH_MS)
+  watch([deviceId, range], () => void load())
+  useEvery(REFRESH_MS, load)
   onScopeDispose(() => {
-    clearInterval(timer)
     current?.abort()
   })
   return { range, history, span, loading, failure, load }

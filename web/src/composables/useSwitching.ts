@@ -4,7 +4,7 @@ import { useDialog, useMessage } from 'naive-ui'
 import { useI18n } from 'vue-i18n'
 import * as api from '@/api/fleet'
 import { ApiError } from '@/api/problem'
-import type { Action, Command } from '@/api/types'
+import type { Action, CommandNews } from '@/api/types'
 import { useLive } from '@/stores/live'
 import { useFailure } from './useFailure'
 
@@ -37,7 +37,7 @@ export function useSwitching(deviceId: () => string) {
     })
   }
 
-  async function cancel(command: Command) {
+  async function cancel(command: CommandNews) {
     try {
       live.sent(await api.cancelCommand(command.cmdId))
       message.info(t('command.cancelled'))

@@ -1,7 +1,7 @@
 // Phrases that several components share: who did it, how a command ended.
 
 import { useI18n } from 'vue-i18n'
-import type { Command, Origin } from '@/api/types'
+import type { CommandNews, Origin } from '@/api/types'
 
 export function useWords() {
   const { t, te } = useI18n()
@@ -11,13 +11,13 @@ export function useWords() {
   }
 
   /** "Failed: overload", "Done (confirmed by the strip)". */
-  function verdict(command: Command): string {
+  function verdict(command: CommandNews): string {
     const state = t(`command.state.${command.state}`)
     return command.reason ? t('command.reason', { state, reason: command.reason }) : state
   }
 
   /** What is known beyond the verdict. */
-  function footnote(command: Command): string {
+  function footnote(command: CommandNews): string {
     if (command.lateOutcome)
       return t(`command.late.${command.lateOutcome}`)
     return command.state === 'success' && command.evidence ? t(`command.evidence.${command.evidence}`) : ''

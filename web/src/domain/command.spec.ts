@@ -1,15 +1,21 @@
 import { expect, test } from 'vitest'
 import type { Command, Socket } from '@/api/types'
-import { latestFor, pendingFor, shownOn, switchedOn } from './command'
+import { latestFor, madeAt, pendingFor, shownOn, switchedOn } from './command'
 
 const T0 = Date.UTC(2026, 0, 1)
 const at = (ms: number) => new Date(T0 + ms).toISOString()
+
+/** A UUIDv7 of that moment. */
+const idAt = (ms: number) => {
+  const hex = (T0 + ms).toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`
+}
 
 const socket = (more: Partial<Socket> = {}): Socket =>
   ({ socketId: 1, on: false, changedAt: at(-60_000), origin: { kind: 'device' }, ...more })
 
 const command = (state: Command['state'], more: Partial<Command> = {}): Command => ({
-  cmdId: '1',
+  cmdId: idAt(0),
   deviceId: 'a',
   socketId: 1,
   action: 'on',
@@ -29,7 +35,7 @@ test('a command for the whole strip holds every socket, and any socket holds the
 })
 
 test('the newest command that moves the socket speaks for it', () => {
-  const whole = command('success', { cmdId: '2', socketId: 0 })
+  const whole = command('success', { cmdId: idAt(1), socketId: 0 })
   expect(latestFor([whole, command('failed')], 1)).toBe(whole)
 })
 
@@ -48,4 +54,8 @@ test('the switch stands where it was asked to be while the answer is awaited', (
   expect(switchedOn(socket(), command('pending'))).toBe(true)
   expect(switchedOn(socket({ on: true }), command('pending', { action: 'off' }))).toBe(false)
   expect(switchedOn(socket({ on: true }), undefined)).toBe(true)
+})
+
+test('an id tells when the command was made', () => {
+  expect(madeAt(command('success', { cmdId: idAt(1_234) }))).toBe(T0 + 1_234)
 })

@@ -1,16 +1,16 @@
 // Questions about the whole fleet.
 
-import type { Device } from '@/api/types'
+import type { LiveDevice } from '@/api/types'
 
 /** Offline devices, the longest gone last: what just broke comes first. */
-export function offlineDevices(devices: readonly Device[]): Device[] {
+export function offlineDevices(devices: readonly LiveDevice[]): LiveDevice[] {
   return devices
     .filter((device) => device.presence.state === 'offline')
     .sort((a, b) => (b.presence.since ?? '').localeCompare(a.presence.since ?? ''))
 }
 
 /** The devices online that draw most now. */
-export function topConsumers(devices: readonly Device[], count: number): Device[] {
+export function topConsumers(devices: readonly LiveDevice[], count: number): LiveDevice[] {
   return devices
     .filter((device) => device.presence.state === 'online' && (device.latest?.powerW ?? 0) > 0)
     .sort((a, b) => (b.latest?.powerW ?? 0) - (a.latest?.powerW ?? 0))

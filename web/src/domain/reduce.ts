@@ -1,15 +1,23 @@
 // Folds messages of the server into the live state.
 
-import type { Command, Device, Sample } from '@/api/types'
-import { type Live, LIVE_WINDOW_MS, MAX_COMMANDS, MAX_EVENTS, type ServerMessage } from './live'
+import type {
+  Command, CommandNews, DeviceEvent, FleetTotals, LiveDevice, LiveMessage, PresenceNews, Sample,
+} from '@/api/types'
+import { type Live, LIVE_WINDOW_MS, MAX_COMMANDS, MAX_EVENTS, type Received } from './live'
 import { extend, type Point } from './series'
 
 /** Applies a batch in order. One copy of the devices per batch, whatever its length. */
-export function reduce(live: Live, batch: readonly ServerMessage[]): Live {
+export function reduce(live: Live, batch: readonly Received[]): Live {
   const draft = draftOf(live)
-  for (const message of batch)
-    apply(draft, message)
+  for (const { at, message } of batch)
+    apply(draft, message, at)
   return draft
+}
+
+/** Keeps the curves of these devices from now on, and of no other. */
+export function watchCurves(live: Live, watched: readonly string[]): Live {
+  const kept = Object.entries(live.power).filter(([id]) => watched.includes(id))
+  return { ...live, watched, power: Object.fromEntries(kept) }
 }
 
 /** What was asked for over REST, beside the live messages. */
@@ -22,15 +30,23 @@ export interface Known {
 /** Adds what REST told without overwriting anything newer that came live meanwhile. */
 export function backfill(live: Live, known: Known): Live {
   const { deviceId, samples = [], commands = [] } = known
-  if (deviceId === undefined)
-    return live
-  const points = samples.map((sample): Point => [sample.ts, sample.powerW ?? null])
   const draft = draftOf(live)
-  // Live points win where both have one.
-  draft.power[deviceId] = extend(extend([], points, LIVE_WINDOW_MS), live.power[deviceId] ?? [], LIVE_WINDOW_MS)
+  if (deviceId !== undefined) {
+    const points = samples.map((sample): Point => [sample.ts, stripPower(sample)])
+    // Live points win where both have one.
+    draft.power[deviceId] = extend(extend([], points, LIVE_WINDOW_MS), live.power[deviceId] ?? [], LIVE_WINDOW_MS)
+  }
   for (const command of commands)
     applyCommand(draft, command)
   return draft
+}
+
+/** What a strip draws: its own reading, else the sum of its sockets'. */
+export function stripPower(sample: Sample): number | null {
+  if (typeof sample.powerW === 'number')
+    return sample.powerW
+  const sockets = sample.sockets?.map((socket) => socket.powerW).filter((watts) => typeof watts === 'number') ?? []
+  return sockets.length > 0 ? sockets.reduce((sum, watts) => sum + watts, 0) : null
 }
 
 type Draft = {
@@ -38,89 +54,112 @@ type Draft = {
 }
 
 function draftOf(live: Live): Draft {
-  return { ...live, devices: { ...live.devices }, power: { ...live.power }, commands: { ...live.commands } }
+  return {
+    ...live,
+    devices: { ...live.devices },
+    status: { ...live.status },
+    power: { ...live.power },
+    commands: { ...live.commands },
+  }
 }
 
-function apply(draft: Draft, message: ServerMessage): void {
+function apply(draft: Draft, message: LiveMessage, at: number): void {
   switch (message.type) {
     case 'snapshot':
       draft.devices = Object.fromEntries(message.devices.map((device) => [device.deviceId, device]))
-      for (const command of message.commands ?? [])
-        applyCommand(draft, command)
+      draft.skewMs = Date.parse(message.now) - at
       draft.events = message.events ?? draft.events
-      draft.version = message.version ?? draft.version
+      draft.version = message.version
       if (message.fleet)
-        applyFleet(draft, message.ts, message.fleet)
+        applyFleet(draft, message.fleet, at)
       return
     case 'fleet':
-      applyFleet(draft, message.ts, message)
+      applyFleet(draft, message, at)
       return
     case 'telemetry':
       applySamples(draft, message.deviceId, message.samples)
       return
     case 'status':
-      patch(draft, message.deviceId, (device) => ({
-        ...device,
-        sockets: message.sockets,
-        ...(message.reported === undefined ? {} : { reported: message.reported }),
-      }))
+      draft.status[message.deviceId] = message
+      patch(draft, message.deviceId, (device) => ({ ...device, sockets: message.sockets }))
       return
     case 'DEVICE_ONLINE':
     case 'DEVICE_OFFLINE':
       patch(draft, message.deviceId, (device) => ({ ...device, presence: message.presence }))
+      applyEvent(draft, presenceEvent(message.type, message, at))
       return
     case 'command':
       applyCommand(draft, message)
       return
     case 'event':
-      if (!draft.events.some((event) => event.id === message.event.id))
-        draft.events = [message.event, ...draft.events].slice(0, MAX_EVENTS)
+      applyEvent(draft, message.event)
+      return
+    case 'device':
+      draft.devices[message.deviceId] = message
+      return
+    case 'deviceRemoved':
+      draft.devices = Object.fromEntries(Object.entries(draft.devices).filter(([id]) => id !== message.deviceId))
+      return
+    case 'error':
       return
     default:
       unreachable(message)
   }
 }
 
-function applyFleet(draft: Draft, ts: number, fleet: NonNullable<Live['fleet']>): void {
+function applyFleet(draft: Draft, fleet: FleetTotals, at: number): void {
   draft.fleet = fleet
-  draft.fleetPower = extend(draft.fleetPower, [[ts, fleet.powerW]], LIVE_WINDOW_MS)
+  draft.fleetPower = extend(draft.fleetPower, [[at + draft.skewMs, fleet.powerW]], LIVE_WINDOW_MS)
 }
 
 function applySamples(draft: Draft, deviceId: string, samples: readonly Sample[]): void {
-  const points = samples.map((sample): Point => [sample.ts, sample.powerW ?? null])
-  draft.power[deviceId] = extend(draft.power[deviceId] ?? [], points, LIVE_WINDOW_MS)
+  if (draft.watched.includes(deviceId)) {
+    const points = samples.map((sample): Point => [sample.ts, stripPower(sample)])
+    draft.power[deviceId] = extend(draft.power[deviceId] ?? [], points, LIVE_WINDOW_MS)
+  }
   patch(draft, deviceId, (device) => ({
     ...device,
     latest: samples.reduce((newest, sample) => newer(newest, sample), device.latest ?? null),
   }))
 }
 
-/** A late sample lands in the curve, but what is shown as "now" never goes back. */
+/** A late sample lands in the curve, but what is shown as "now" never goes back; what it lacks stays. */
 function newer(before: Sample | null, sample: Sample): Sample {
-  return before && before.ts > sample.ts ? before : sample
+  return before && before.ts > sample.ts ? before : { ...before, ...sample }
 }
 
 /** An answer to our own request may arrive after the live message that settled the command. */
-function applyCommand(draft: Draft, command: Command): void {
+function applyCommand(draft: Draft, command: CommandNews): void {
   const known = draft.commands[command.deviceId] ?? []
   const before = known.find((other) => other.cmdId === command.cmdId)
-  if (before && stage(before) > stage(command))
-    return
+  const merged = before && stage(before) > stage(command) ? { ...command, ...before } : { ...before, ...command }
   const others = known.filter((other) => other.cmdId !== command.cmdId)
   // Ids are UUIDv7: their order is the order of creation.
-  draft.commands[command.deviceId] = [...others, command]
+  draft.commands[command.deviceId] = [...others, merged]
     .sort((a, b) => (a.cmdId < b.cmdId ? 1 : -1))
     .slice(0, MAX_COMMANDS)
 }
 
 /** How far a command has come; it never goes back. */
-function stage(command: Command): number {
+function stage(command: CommandNews): number {
   if (command.state === 'pending')
     return 0
   return command.lateOutcome ? 2 : 1
 }
 
-function patch(draft: Draft, id: string, change: (device: Device) => Device): void {
+/** A change of presence is an event that is told once, as the change itself. */
+function presenceEvent(type: string, { deviceId, presence, eventId }: PresenceNews, at: number): DeviceEvent {
+  const ts = presence.since ?? new Date(at).toISOString()
+  const severity = type === 'DEVICE_OFFLINE' ? 'warning' : 'info'
+  return { id: eventId, deviceId, type, severity, ts, receivedAt: ts, origin: { kind: 'server' }, data: {} }
+}
+
+function applyEvent(draft: Draft, event: DeviceEvent): void {
+  if (!draft.events.some((known) => known.id === event.id))
+    draft.events = [event, ...draft.events].slice(0, MAX_EVENTS)
+}
+
+function patch(draft: Draft, id: string, change: (device: LiveDevice) => LiveDevice): void {
   const device = draft.devices[id]
   if (device)
     draft.devices[id] = change(device)

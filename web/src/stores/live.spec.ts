@@ -8,10 +8,14 @@ beforeEach(() => {
 })
 afterEach(() => vi.useRealTimers())
 
-const snapshot = (version: string) => ({ type: 'snapshot' as const, ts: 0, version, devices: [] })
+const snapshot = (version: string) => ({
+  type: 'snapshot' as const, topics: [], now: '2026-11-01T00:00:00Z', version, devices: [],
+})
 
-test('a burst of messages is one paint', () => {
+test('a burst of messages is one paint', async () => {
   const live = useLive()
+  live.want(['device:a'])
+  await Promise.resolve()
   const before = live.live
   for (let ms = 1; ms <= 50; ms++)
     live.receive({ type: 'telemetry', deviceId: 'a', samples: [{ ts: ms, powerW: ms }] })

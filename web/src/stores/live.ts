@@ -5,9 +5,9 @@ import { defineStore } from 'pinia'
 import { computed, ref, shallowRef } from 'vue'
 import { API_BASE } from '@/api/client'
 import { type LiveConnection, type LiveState, openLive } from '@/api/live'
-import type { Command } from '@/api/types'
-import { type Live, NOTHING, type ServerMessage } from '@/domain/live'
-import { backfill, type Known, reduce } from '@/domain/reduce'
+import type { CommandNews, LiveMessage } from '@/api/types'
+import { type Live, NOTHING, type Received } from '@/domain/live'
+import { backfill, type Known, reduce, watchCurves } from '@/domain/reduce'
 
 /** Samples arrive faster than anyone reads. */
 export const PAINT_MS = 250
@@ -20,7 +20,7 @@ export const useLive = defineStore('live', () => {
   const devices = computed(() => Object.values(live.value.devices))
 
   const wanted = new Map<string, number>()
-  let buffer: ServerMessage[] = []
+  let buffer: Received[] = []
   let timer: ReturnType<typeof setTimeout> | undefined
   let connection: LiveConnection | undefined
   let resubscribing = false
@@ -35,8 +35,8 @@ export const useLive = defineStore('live', () => {
       upgraded.value = true
   }
 
-  function receive(message: ServerMessage) {
-    buffer.push(message)
+  function receive(message: LiveMessage) {
+    buffer.push({ at: Date.now(), message })
     timer ??= setTimeout(paint, PAINT_MS)
   }
 
@@ -48,7 +48,7 @@ export const useLive = defineStore('live', () => {
     url.protocol = url.protocol.replace('http', 'ws')
     connection = openLive(url.href, {
       message: (message) => {
-        receive(message as ServerMessage)
+        receive(message as LiveMessage)
       },
       state: (next) => {
         state.value = next
@@ -68,7 +68,7 @@ export const useLive = defineStore('live', () => {
     clearTimeout(timer)
     timer = undefined
     buffer = []
-    live.value = NOTHING
+    live.value = watchCurves(NOTHING, live.value.watched)
   }
 
   function wake() {
@@ -104,12 +104,14 @@ export const useLive = defineStore('live', () => {
     resubscribing = true
     queueMicrotask(() => {
       resubscribing = false
-      connection?.subscribe([...wanted.keys()])
+      const topics = [...wanted.keys()]
+      live.value = watchCurves(live.value, topics.flatMap((topic) => topic.split('device:').slice(1)))
+      connection?.subscribe(topics)
     })
   }
 
   /** A command that we have just sent is shown before the server's own message about it. */
-  function sent(command: Command) {
+  function sent(command: CommandNews) {
     receive({ type: 'command', ...command })
     paint()
   }

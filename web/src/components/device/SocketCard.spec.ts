@@ -10,7 +10,7 @@ const T0 = Date.UTC(2026, 0, 1)
 function card(command?: Partial<Command>, disabled = false) {
   const commands: Command[] = command
     ? [{
-        cmdId: '1',
+        cmdId: `${T0.toString(16).padStart(12, '0').replace(/^(.{8})/, '$1-')}-7000-8000-000000000000`,
         deviceId: 'a',
         socketId: 2,
         action: 'on',
