@@ -224,7 +224,7 @@ impl Publisher {
     }
 
     /// Appends packets for the places that are free.
-    fn fill(&mut self, now: Instant) {
+    pub(super) fn fill(&mut self, now: Instant) {
         if self.free.len() < self.refill {
             return;
         }
@@ -268,7 +268,7 @@ impl Publisher {
     }
 
     /// Takes bytes from the broker.
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
         let now = Instant::now();
         // Packets rarely straddle reads; only then are bytes kept.
         if self.input.is_empty() {

@@ -1,8 +1,12 @@
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use clap::Parser;
 use dormouse_core::wire::SampleBody;
 
+use super::publisher::{Pace, Publisher, Stamps, Tally};
+use super::template::{Shape, Template};
 use super::*;
 use crate::testbed::{Heard, Testbed};
 
@@ -192,4 +196,78 @@ async fn an_echo_acknowledges_every_command() {
     };
     let (report, ()) = futures_util::future::join(echo(job), commanding).await;
     assert_eq!(report.unwrap().commands, 3);
+}
+
+proptest::proptest! {
+    #[test]
+    fn acknowledgements_are_counted_once_however_the_bytes_are_cut(
+        cuts in proptest::collection::vec(1_usize..9, 1..60),
+        mqtt5 in proptest::prelude::any::<bool>(),
+    ) {
+        let window = 20_u16;
+        let tally = Rc::new(RefCell::new(Tally::new().unwrap()));
+        let mut publisher = full_publisher(window, &tally);
+        let mut wire = Vec::new();
+        for id in 1..=window {
+            let [high, low] = id.to_be_bytes();
+            match mqtt5 {
+                // In MQTT 5 the reason may follow; every fifth is refused.
+                true if id % 5 == 0 => wire.extend_from_slice(&[0x40, 4, high, low, 0x99, 0]),
+                true | false => wire.extend_from_slice(&[0x40, 2, high, low]),
+            }
+        }
+        let mut rest = wire.as_slice();
+        for cut in cuts.into_iter().cycle() {
+            if rest.is_empty() {
+                break;
+            }
+            let (now, later) = rest.split_at(cut.min(rest.len()));
+            publisher.take(now).unwrap();
+            rest = later;
+        }
+        let tally = tally.borrow();
+        proptest::prop_assert_eq!(tally.acknowledged + tally.refused, u64::from(window));
+        proptest::prop_assert_eq!(tally.refused, if mqtt5 { 4 } else { 0 });
+    }
+
+    #[test]
+    fn whatever_a_broker_sends_is_counted_or_refused_and_never_panics(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200),
+    ) {
+        let tally = Rc::new(RefCell::new(Tally::new().unwrap()));
+        let _ = full_publisher(5, &tally).take(&bytes);
+        proptest::prop_assert!(tally.borrow().acknowledged <= 5);
+    }
+}
+
+/// A publisher with its whole window in flight.
+fn full_publisher(window: u16, tally: &Rc<RefCell<Tally>>) -> Publisher {
+    let start = tokio::time::Instant::now();
+    let pace = Pace {
+        start,
+        stop: start + Duration::from_secs(60),
+        give_up: start + Duration::from_secs(60),
+        count: u32::from(window),
+        interval: Duration::ZERO,
+        phase: Duration::ZERO,
+        stamps: Stamps::Clock { backdate_ms: 0 },
+    };
+    let template = Template::new(Shape {
+        topic: "dorm/d1/telemetry",
+        version: Version::V3,
+        payload_bytes: 200,
+        sockets: 0,
+        boot: 1,
+        begin_ms: 0,
+    });
+    let mut publisher = Publisher::new(
+        "d1".to_owned(),
+        template,
+        window,
+        pace,
+        Rc::clone(tally),
+        None,
+    );
+    publisher.fill(start);
+    publisher
 }

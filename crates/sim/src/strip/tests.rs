@@ -294,3 +294,35 @@ fn a_reboot_counts_boots_and_forgets_commands() {
         (false, Some(18), Some(1))
     );
 }
+
+proptest::proptest! {
+    #[test]
+    fn nonsense_on_cmd_moves_nothing_and_is_not_answered(
+        bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
+    ) {
+        let mut strip = strip();
+        let (received, out) = strip.command(&bytes, false, Acks::Prompt, at(0));
+        proptest::prop_assert_eq!(received, Received::Refused);
+        proptest::prop_assert!(out.is_empty());
+        proptest::prop_assert_eq!(strip.sockets_on(), [true, true, true]);
+    }
+
+    #[test]
+    fn no_command_is_obeyed_twice_whatever_comes_in_whatever_order(
+        steps in proptest::collection::vec((0_u128..8, 0_u64..4, 0_u8..3, 0_u64..3_000), 1..60),
+    ) {
+        let mut strip = strip();
+        let (mut now_ms, mut obeyed) = (0, std::collections::BTreeSet::new());
+        for (number, socket, action, wait_ms) in steps {
+            now_ms += wait_ms;
+            strip.run_due(at(now_ms));
+            let action = [Action::On, Action::Off, Action::Cycle][usize::from(action)];
+            let (received, _) = give(&mut strip, &command(number, socket, action), Acks::Prompt, at(now_ms));
+            if received == Received::Executed {
+                proptest::prop_assert!(obeyed.insert(number), "{number} was obeyed before");
+                proptest::prop_assert!(now_ms <= 60_000, "{number} was obeyed after its time");
+            }
+        }
+        proptest::prop_assert_eq!(strip.executed(), obeyed.len() as u64);
+    }
+}
