@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::hooks::Refusal;
 use crate::limits::Limits;
+use crate::reasons::Refusal;
 
 /// Counts open connections.
 #[derive(Debug)]

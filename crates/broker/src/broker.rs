@@ -13,9 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::admission::Admission;
 use crate::connection::Transport;
-use crate::hooks::{Hooks, KickReason, Refusal};
+use crate::hooks::Hooks;
 use crate::limits::{LimitError, Limits};
 use crate::message::{Message, Stored};
+use crate::reasons::{KickReason, Refusal};
 use crate::registry::Registry;
 use crate::router::{Delivery, Router};
 use crate::session::SessionInfo;

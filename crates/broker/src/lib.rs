@@ -21,6 +21,7 @@ mod limits;
 mod link;
 mod listener;
 mod message;
+mod reasons;
 mod registry;
 mod retained;
 mod router;
@@ -37,11 +38,12 @@ pub use broker::{BindError, Broker, BrokerHandle, Config, RunError};
 pub use codec::{DecodeError, MessageProperties, Protocol, QoS, ReasonCode, UserProperties};
 pub use connection::Transport;
 pub use hooks::{
-    Attempt, ConnectRefused, ConnectRequest, Disconnect, Hooks, Identity, IdentityConflict,
-    Inbound, KickReason, Origin, PublishVerdict, Refusal, Routing,
+    Attempt, ConnectRefused, ConnectRequest, Hooks, Identity, IdentityConflict, Inbound, Origin,
+    PublishVerdict, Routing,
 };
 pub use limits::{LimitError, Limits};
 pub use message::Message;
+pub use reasons::{Disconnect, KickReason, Refusal};
 pub use router::Delivery;
 pub use session::{Session, SessionInfo};
 pub use stats::Stats;

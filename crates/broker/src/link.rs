@@ -12,7 +12,7 @@ use std::task::Waker;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use crate::hooks::Disconnect;
+use crate::reasons::Disconnect;
 
 /// The task is awake and will look at the flags before it sleeps.
 const AWAKE: u8 = 1;

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::admission::Pace;
 use crate::connection::{self, Transport};
-use crate::hooks::{Attempt, Refusal};
+use crate::hooks::Attempt;
+use crate::reasons::Refusal;
 use crate::shared::Shared;
 use crate::stats::count;
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::conflict::{Swap, SwapLog};
-use crate::hooks::{Disconnect, KickReason};
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::message::Will;
+use crate::reasons::{Disconnect, KickReason};
 use crate::session::{Absence, Live, Mailbox, MailboxState, Session, SessionInfo};
 
 /// Sessions by identity.

@@ -17,7 +17,7 @@ use super::client::Client;
 use super::handshake::Accepted;
 use super::{Transport, pool};
 use crate::codec;
-use crate::hooks::Disconnect;
+use crate::reasons::Disconnect;
 
 /// With so many bytes waiting to be written, nothing more is produced.
 pub(super) const HIGH_WATER_BYTES: usize = 64 * 1024;

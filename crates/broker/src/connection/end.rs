@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::codec::QoS;
-use crate::hooks::{Disconnect, KickReason};
 use crate::link::Link;
 use crate::message::Will;
+use crate::reasons::{Disconnect, KickReason};
 use crate::session::{Absence, Mailbox, Session};
 use crate::shared::Shared;
 use crate::stats::count;

@@ -14,11 +14,14 @@ use super::Transport;
 use super::client::{Agreed, Client};
 use super::driver::farewell;
 use super::end::Attachment;
-use crate::codec::{self, ConnAck, ConnectPacket, DecodeError, Framed, Protocol, ReasonCode};
-use crate::hooks::{Attempt, ConnectRequest, IdentityConflict, Refusal};
+use crate::codec::{
+    self, ConnAck, ConnectPacket, DecodeError, Frame, Framed, Protocol, ReasonCode,
+};
+use crate::hooks::{Attempt, ConnectRequest, IdentityConflict};
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::message::Will;
+use crate::reasons::Refusal;
 use crate::registry::{Claim, Granted, Wish};
 use crate::session::{Live, Session};
 use crate::shared::Shared;
@@ -260,14 +263,30 @@ async fn refuse<T: Transport>(
         username: packet.as_ref().and_then(|packet| packet.username),
     };
     shared.hooks.refused(&attempt, &refusal);
-    let protocol = frame.and_then(codec::peek_protocol);
     let mut last = BytesMut::new();
-    if let (Some(protocol), Some(reason)) = (protocol, refusal.reason()) {
-        let code = match protocol {
-            Protocol::V311 => codec::connack_code_v3(reason),
-            Protocol::V5 => reason.0,
-        };
+    if let Some((protocol, code)) = frame.and_then(|frame| refusal_code(frame, refusal)) {
         codec::connack(&mut last, protocol, code, &ConnAck::default());
     }
     farewell(io, last).await;
+}
+
+/// The CONNACK's code, if the client gets one.
+fn refusal_code(frame: Frame<'_>, refusal: Refusal) -> Option<(Protocol, u8)> {
+    let protocol = codec::peek_protocol(frame)?;
+    let reason = refusal.reason()?;
+    match (protocol, refusal) {
+        (Protocol::V5, _) => Some((protocol, reason.0)),
+        // MQTT 3.1.1 has no code for this, and wants the connection closed.
+        (
+            Protocol::V311,
+            Refusal::BadPacket(
+                DecodeError::Malformed(_)
+                | DecodeError::Protocol(_)
+                | DecodeError::TooLarge { .. }
+                | DecodeError::InvalidTopic
+                | DecodeError::InvalidTopicAlias,
+            ),
+        ) => None,
+        (Protocol::V311, _) => Some((protocol, codec::connack_code_v3(reason))),
+    }
 }

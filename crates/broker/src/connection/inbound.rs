@@ -13,9 +13,10 @@ use crate::codec::{
     self, AckKind, AckPacket, ClientPacket, DecodeError, DisconnectPacket, Framed, Protocol,
     PublishPacket, QoS, ReasonCode,
 };
-use crate::hooks::{Disconnect, Inbound, Origin, PublishVerdict, Routing};
+use crate::hooks::{Inbound, Origin, PublishVerdict, Routing};
 use crate::link::{DONE, FAILED};
 use crate::message::Stored;
+use crate::reasons::Disconnect;
 use crate::session::Answered;
 use crate::stats::count;
 

@@ -9,7 +9,7 @@ use crate::codec::{
     self, DecodeError, ReasonCode, RetainHandling, SubscribeOptions, SubscribePacket,
     UnsubscribePacket,
 };
-use crate::hooks::Disconnect;
+use crate::reasons::Disconnect;
 use crate::router::RetainedTo;
 use crate::stats::count;
 use crate::subscriptions::Subscriber;

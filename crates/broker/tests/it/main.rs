@@ -1,0 +1,20 @@
+//! The broker as its clients see it. One binary, so that it is linked once.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that meets something else than it expects fails"
+)]
+
+mod acks;
+mod conformance;
+mod features5;
+mod harness;
+mod limits;
+mod malformed;
+mod permission;
+mod props;
+mod sessions;
+mod wire;
