@@ -12,4 +12,8 @@ pub const DORMOUSE: &[Migration] = &[
         name: "0002_people",
         sql: include_str!("../../../migrations/sqlite/dormouse/0002_people.sql"),
     },
+    Migration {
+        name: "0003_events",
+        sql: include_str!("../../../migrations/sqlite/dormouse/0003_events.sql"),
+    },
 ];
