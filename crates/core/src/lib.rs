@@ -15,6 +15,7 @@ pub mod device;
 pub mod directory;
 pub mod energy;
 pub mod event;
+pub mod health;
 pub mod ids;
 pub mod incident;
 pub mod live;

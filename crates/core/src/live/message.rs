@@ -359,6 +359,12 @@ impl From<&Event> for EventMessage {
     }
 }
 
+impl From<Event> for EventMessage {
+    fn from(event: Event) -> Self {
+        Self::from(&event)
+    }
+}
+
 /// A rule that a client's message broke.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
