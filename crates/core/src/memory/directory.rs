@@ -8,7 +8,6 @@ use crate::clock::Timestamp;
 use crate::device::Device;
 #[cfg(any(test, feature = "contract"))]
 use crate::device::{DeviceSettings, DeviceState};
-use crate::device::Device;
 use crate::directory::Directory;
 use crate::ids::{DeviceId, DeviceKey};
 
@@ -38,9 +37,6 @@ impl MemoryDirectory {
     #[cfg(any(test, feature = "contract"))]
     #[expect(clippy::expect_used, reason = "a tool for tests")]
     pub fn add(&self, id: &str, location: &str) -> DeviceKey {
-        use crate::clock::Timestamp;
-        use crate::device::{DeviceSettings, DeviceState};
-
         let next = self.read().values().map(|device| device.key.0).max();
         let key = DeviceKey(next.unwrap_or_default() + 1);
         self.put(Device {

@@ -93,7 +93,6 @@ impl From<Part> for PartReport {
     (status = 200, description = "All needed parts work", body = HealthReport),
     (status = 503, description = "A needed part is down", body = HealthReport),
 ))]
-#[expect(clippy::unused_async, reason = "a handler is an async function")]
 async fn health_report(State(health): State<Arc<HealthRegistry>>) -> Response {
     let status = if health.is_healthy() {
         StatusCode::OK
@@ -121,7 +120,6 @@ async fn health_report(State(health): State<Arc<HealthRegistry>>) -> Response {
 #[utoipa::path(get, path = "/livez", tag = "health", security(()), responses(
     (status = 200, description = "The process answers", body = String, content_type = "text/plain"),
 ))]
-#[expect(clippy::unused_async, reason = "a handler is an async function")]
 async fn livez() -> &'static str {
     "ok\n"
 }
@@ -132,7 +130,6 @@ async fn livez() -> &'static str {
     (status = 200, description = "It takes data", body = String, content_type = "text/plain"),
     (status = 503, description = "It does not", body = String, content_type = "text/plain"),
 ))]
-#[expect(clippy::unused_async, reason = "a handler is an async function")]
 async fn readyz(State(health): State<Arc<HealthRegistry>>) -> (StatusCode, &'static str) {
     if health.is_ready() {
         (StatusCode::OK, "ready\n")
@@ -190,7 +187,12 @@ mod tests {
             (&mqtt, "mqtt", "disconnected", StatusCode::OK),
             (&hot, "redis", "down", StatusCode::OK),
             (&db, "db", "down", StatusCode::OK),
-            (&journal, "mqtt", "connected", StatusCode::SERVICE_UNAVAILABLE),
+            (
+                &journal,
+                "mqtt",
+                "connected",
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
         ] {
             part.down("broken by a test");
             let (status, body) = get(&router, "/health").await;

@@ -6,7 +6,11 @@
 
 pub mod commands;
 mod error;
+pub mod events;
 mod extract;
+pub mod health;
+pub mod live;
+pub mod stats_fleet;
 pub mod web;
 
 pub use error::{FieldError, Problem, ProblemBody};

@@ -6,14 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use dormouse_core::clock::{Timestamp, rfc3339};
 use dormouse_core::event::{EventType, Severity};
-use dormouse_core::ids::{DeviceId, EventId, IncidentId};
+use dormouse_core::ids::{DeviceId, IncidentId};
 use dormouse_core::incident::{Incident, Returned};
 use dormouse_core::live::EventMessage;
 use dormouse_core::ports::{EventQuery, IncidentQuery};
 use dormouse_core::services::events::EventLog;
 use dormouse_core::services::incidents::Incidents;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -36,7 +36,7 @@ pub fn router(events: Arc<EventLog>, incidents: Arc<Incidents>) -> OpenApiRouter
 }
 
 /// Which events.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct EventFilter {
@@ -96,7 +96,7 @@ async fn list_events(
 }
 
 /// Which incidents.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct IncidentFilter {

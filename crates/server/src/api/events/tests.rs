@@ -6,7 +6,7 @@ use axum::http::{Request, StatusCode};
 use dormouse_core::access::Role;
 use dormouse_core::clock::ManualClock;
 use dormouse_core::event::{Event, Origin};
-use dormouse_core::ids::DeviceKey;
+use dormouse_core::ids::{DeviceKey, EventId};
 use dormouse_core::live::LiveHub;
 use dormouse_core::memory::{MemoryDirectory, MemoryEvents, MemoryIncidents};
 use dormouse_core::ports::{EventStore as _, IncidentStore as _};

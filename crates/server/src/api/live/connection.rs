@@ -10,8 +10,8 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
-use super::request::{broken, parse};
 use super::Live;
+use super::request::{broken, parse};
 
 /// The most bytes that wait for the kernel; a snapshot of 10,000 devices is a few MiB.
 pub(super) const BUFFER_MAX: usize = 64 * 1024 * 1024;

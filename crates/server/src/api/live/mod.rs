@@ -60,12 +60,7 @@ impl Live {
     pub async fn run(self) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(TOTALS_EVERY);
         let mut told = None;
-        while self
-            .stop
-            .run_until_cancelled(tick.tick())
-            .await
-            .is_some()
-        {
+        while self.stop.run_until_cancelled(tick.tick()).await.is_some() {
             if !self.hub.wants_fleet() {
                 told = None;
                 continue;
@@ -106,7 +101,7 @@ async fn watch(
     State(live): State<Live>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let upgrade = upgrade.map_err(not_a_handshake)?;
+    let upgrade = upgrade.map_err(|rejection| not_a_handshake(&rejection))?;
     let subscription = live.hub.watch()?;
     let connections = live.connections.clone();
     let upgrade = upgrade
@@ -118,7 +113,7 @@ async fn watch(
     }))
 }
 
-fn not_a_handshake(rejection: WebSocketUpgradeRejection) -> Problem {
+fn not_a_handshake(rejection: &WebSocketUpgradeRejection) -> Problem {
     Problem::client(
         StatusCode::BAD_REQUEST,
         "/problems/not-a-websocket",

@@ -34,14 +34,13 @@ enum SubscribeType {
 /// Reads a message; says which field broke which rule.
 pub(super) fn parse(text: &str) -> Result<Vec<Topic>, ErrorMessage> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let request: Subscribe = serde_path_to_error::deserialize(&mut json)
-        .map_err(|error| {
-            let pointer = match error.path().to_string().as_str() {
-                "." => String::new(),
-                path => format!("/{}", path.replace('.', "/")),
-            };
-            broken(pointer, error.into_inner().to_string())
-        })?;
+    let request: Subscribe = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = match error.path().to_string().as_str() {
+            "." => String::new(),
+            path => format!("/{}", path.replace('.', "/")),
+        };
+        broken(pointer, error.into_inner().to_string())
+    })?;
     json.end()
         .map_err(|error| broken(String::new(), error.to_string()))?;
     if request.kind != "subscribe" {
@@ -82,8 +81,14 @@ mod tests {
             (r#"{"type":7,"topics":[]}"#, "/type"),
             (r#"{"type":"publish","topics":[]}"#, "/type"),
             (r#"{"type":"subscribe","topics":"fleet"}"#, "/topics"),
-            (r#"{"type":"subscribe","topics":["fleet","no"]}"#, "/topics/1"),
-            (r#"{"type":"subscribe","topics":["device:a/b"]}"#, "/topics/0"),
+            (
+                r#"{"type":"subscribe","topics":["fleet","no"]}"#,
+                "/topics/1",
+            ),
+            (
+                r#"{"type":"subscribe","topics":["device:a/b"]}"#,
+                "/topics/0",
+            ),
             (r#"{"type":"subscribe","topics":[],"since":1}"#, "/since"),
         ] {
             let error = parse(text).unwrap_err();

@@ -197,11 +197,8 @@ async fn a_snapshot_comes_first_and_changes_follow() {
         client.next().await,
         json!({"type": "telemetry", "deviceId": "b", "samples": [{"ts": 5, "powerW": 205.3}]})
     );
-    site.tracker.session_ended(
-        site.a,
-        1,
-        dormouse_core::presence::SessionEnd::Disconnected,
-    );
+    site.tracker
+        .session_ended(site.a, 1, dormouse_core::presence::SessionEnd::Disconnected);
     let offline = client.next().await;
     assert_eq!(offline["type"], "DEVICE_OFFLINE");
     assert_eq!(offline["deviceId"], "a");
@@ -237,7 +234,10 @@ async fn garbage_is_answered_with_the_rule_and_harms_nothing() {
     ] {
         client.say(said).await;
         let error = client.next().await;
-        assert_eq!((&error["type"], &error["pointer"]), (&json!("error"), &json!(pointer)));
+        assert_eq!(
+            (&error["type"], &error["pointer"]),
+            (&json!("error"), &json!(pointer))
+        );
         assert!(error["detail"].as_str().unwrap().len() > 5);
     }
     client.0.send(Frame::binary(vec![0, 159])).await.unwrap();
