@@ -19,6 +19,7 @@ const END: Timestamp = Timestamp::from_millis(i64::MAX);
 pub async fn hot_state(hot: &dyn HotState) {
     an_unknown_device_has_nothing(hot).await;
     totals_come_back_in_order_whatever_the_order_they_came_in(hot).await;
+    sockets_alone_add_up_to_the_total(hot).await;
     the_latest_of_each_socket_is_the_newest_not_the_last(hot).await;
     old_samples_are_swept_and_the_latest_stays(hot).await;
     a_forgotten_device_has_nothing(hot).await;
@@ -46,6 +47,12 @@ async fn totals_come_back_in_order_whatever_the_order_they_came_in(hot: &dyn Hot
         [2, 3],
         "from is in, to is not"
     );
+}
+
+async fn sockets_alone_add_up_to_the_total(hot: &dyn HotState) {
+    let device = DeviceKey(6);
+    hot.put(device, &[sample(1, 0, 5), sample(2, 0, 6), sample(2, 1, 7)]);
+    assert_eq!(read(hot, device, 0, 60).await, [11, 7]);
 }
 
 async fn the_latest_of_each_socket_is_the_newest_not_the_last(hot: &dyn HotState) {

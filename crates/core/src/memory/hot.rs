@@ -11,7 +11,7 @@ use crate::ids::DeviceKey;
 use crate::ports::PortError;
 use crate::ports::hot::{HotState, Latest, RING_MS, Recent, RingSample};
 use crate::ring::Ring;
-use crate::sample::Sample;
+use crate::sample::{Sample, Values};
 
 /// The rings' budget unless configured otherwise, bytes.
 pub const RING_BUDGET: usize = 64 << 20;
@@ -112,6 +112,23 @@ impl Entry {
     }
 }
 
+/// The strip's own reading; of strips that only meter their sockets, their
+/// power together.
+fn total_of(moment: &[Sample]) -> Option<RingSample> {
+    let ts = moment.first()?.ts;
+    if let Some(strip) = moment.iter().find(|s| s.socket.is_strip()) {
+        let values = strip.values;
+        return Some(RingSample { ts, values });
+    }
+    let powers = moment.iter().filter_map(|s| s.values.power_dw);
+    let power_dw = powers.reduce(i32::saturating_add)?;
+    let values = Values {
+        power_dw: Some(power_dw),
+        ..Values::default()
+    };
+    Some(RingSample { ts, values })
+}
+
 #[async_trait]
 impl HotState for MemoryHot {
     fn put(&self, device: DeviceKey, samples: &[Sample]) {
@@ -121,13 +138,12 @@ impl HotState for MemoryHot {
             shard.resize_with(index + 1, || None);
         }
         let entry = shard[index].get_or_insert_default();
-        for sample in samples {
-            entry.keep_latest(sample);
-            if sample.socket.is_strip() {
-                entry.ring.insert(&RingSample {
-                    ts: sample.ts,
-                    values: sample.values,
-                });
+        for moment in samples.chunk_by(|a, b| a.ts == b.ts) {
+            for sample in moment {
+                entry.keep_latest(sample);
+            }
+            if let Some(total) = total_of(moment) {
+                entry.ring.insert(&total);
             }
         }
         if entry.ring.grew() {
@@ -184,7 +200,6 @@ impl HotState for MemoryHot {
 mod tests {
     use super::*;
     use crate::ids::SocketId;
-    use crate::sample::Values;
 
     #[tokio::test]
     async fn memory_keeps_the_contract() {

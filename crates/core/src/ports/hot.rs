@@ -42,8 +42,11 @@ pub struct Recent {
     pub thinned_before: Option<Timestamp>,
 }
 
-/// Keeps recent samples. A sample whose (socket, ts) is there already changes
-/// nothing; a late one lands in its place.
+/// Keeps recent samples.
+///
+/// A sample whose (socket, ts) is there already changes nothing; a late one
+/// lands in its place. Samples of one moment come in one [`HotState::put`]:
+/// where a strip meters its sockets alone, its total is their power together.
 #[async_trait]
 pub trait HotState: Debug + Send + Sync + 'static {
     /// Takes new samples of one device. Never blocks; an engine behind a

@@ -11,6 +11,7 @@ mod extract;
 pub mod health;
 pub mod live;
 pub mod stats_fleet;
+pub mod telemetry;
 pub mod web;
 
 pub use error::{FieldError, Problem, ProblemBody};
