@@ -17,7 +17,7 @@ async function open(page: Page, path: string, signedIn = true): Promise<Fake> {
 const socket = (page: Page, n: number) => page.getByRole('article', { name: `Socket ${String(n)}` })
 const command = (state: string, more: object = {}) => ({
   cmdId: idAt(NOW), deviceId: STRIP, socketId: 2, action: 'on', state, origin: { kind: 'user', name: 'admin' },
-  createdAt: new Date(NOW).toISOString(), expiresAt: new Date(NOW + 6_000).toISOString(),
+  createdAt: new Date(NOW).toISOString(), deadlineAt: new Date(NOW + 6_000).toISOString(),
   ...(state === 'pending' ? {} : { settledAt: new Date(NOW + 1_000).toISOString() }), ...more,
 })
 const POST = `POST /api/v1/devices/${STRIP}/sockets/2/commands`
@@ -33,7 +33,7 @@ test('nobody signed in sees the sign-in page, and comes back to where they wante
 
 test('a wrong password is said plainly', async ({ page }) => {
   const fake = await open(page, '/sign-in', false)
-  fake.answers.set('POST /api/v1/session', (route) => problem(route, 401, 'wrong-credentials', 'no'))
+  fake.answers.set('POST /api/v1/session', (route) => problem(route, 401, 'bad-credentials', 'no'))
   await page.getByLabel('User name').fill('admin')
   await page.getByLabel('Password').fill('wrong')
   await page.getByRole('button', { name: 'Sign in' }).click()

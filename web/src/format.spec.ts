@@ -44,7 +44,7 @@ describe('how long ago', () => {
   })
 })
 
-test.each([[0, '0s'], [59, '59s'], [93_600, '1d 2h'], [3_660, '1h 1m']])('%d seconds last %s', (seconds, text) => {
+test.each([[0, '0s'], [59, '59s'], [93_600, '1d 2h'], [32_400, '9h'], [3_660, '1h 1m']])('%d seconds last %s', (seconds, text) => {
   expect(en.duration(seconds)).toBe(text)
 })
 

@@ -78,9 +78,12 @@ export function formatFor(locale: string): Format {
       return parts
         .slice(first === -1 ? 3 : first)
         .slice(0, 2)
-        .map(([unit, size], i, shown) => {
+        .map(([unit, size], i, shown): [string, number] => {
           const above = shown[i - 1]?.[1]
-          const count = Math.floor((above ? seconds % above : seconds) / size)
+          return [unit, Math.floor((above ? seconds % above : seconds) / size)]
+        })
+        .filter(([, count], i) => i === 0 || count > 0)
+        .map(([unit, count]) => {
           return new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'narrow' }).format(count)
         })
         .join(' ')

@@ -128,7 +128,7 @@ export function commands(deviceId: string) {
     state,
     origin: i === 3 ? { kind: 'token', name: 'night-watch' } : { kind: 'user', name: 'admin' },
     createdAt: ago(120 + 700 * i),
-    expiresAt: ago(114 + 700 * i),
+    deadlineAt: ago(114 + 700 * i),
     settledAt: ago(119 + 700 * i),
     evidence,
     reason,

@@ -77,7 +77,7 @@ async function answer(route: Route, fake: Fake): Promise<void> {
     return deviceAnswer(route, url, fake, decodeURIComponent(device), rest)
   switch (call) {
     case 'GET /api/v1/session':
-      return fake.signedIn ? json(route, SESSION) : problem(route, 401, 'unauthorized', 'sign in first')
+      return fake.signedIn ? json(route, SESSION) : problem(route, 401, 'unauthenticated', 'sign in first')
     case 'POST /api/v1/session':
     case 'POST /api/v1/setup':
       fake.signedIn = true
@@ -87,6 +87,8 @@ async function answer(route: Route, fake: Fake): Promise<void> {
       return route.fulfill({ status: 204 })
     case 'GET /api/v1/devices':
       return json(route, { items: list(fake, url.searchParams), nextCursor: null })
+    case 'GET /api/v1/setup':
+      return json(route, { needed: !fake.signedIn })
     case 'GET /api/v1/stats/today':
       return json(route, { energyWh: 31_240 })
     case 'GET /api/v1/events':

@@ -49,7 +49,7 @@ export interface components {
       state: "pending" | "success" | "failed" | "timeout" | "cancelled";
       origin: components["schemas"]["Origin"];
       createdAt: string;
-      expiresAt: string;
+      deadlineAt: string;
       settledAt?: string | null;
       evidence?: "acked" | "inferred" | null;
       reason?: string | null;
@@ -129,7 +129,7 @@ export interface components {
       title: string;
       status: number;
       detail?: string;
-      errors?: { field: string; rule: string }[];
+      errors?: { pointer: string; detail: string }[];
     };
   };
 }

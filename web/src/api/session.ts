@@ -17,6 +17,11 @@ export async function signIn(username: string, password: string): Promise<Sessio
   return started(await call<Session>('POST', 'session', { body: { username, password } }))
 }
 
+/** Whether nobody can sign in yet. */
+export async function needsSetup(): Promise<boolean> {
+  return (await call<{ needed: boolean }>('GET', 'setup')).needed
+}
+
 /** Creates the administrator with the one-time token and signs in. */
 export async function setUp(token: string, username: string, password: string): Promise<Session> {
   return started(await call<Session>('POST', 'setup', { body: { token, username, password } }))

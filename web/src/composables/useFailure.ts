@@ -4,7 +4,7 @@ import { useI18n } from 'vue-i18n'
 import { ApiError } from '@/api/problem'
 
 /** Sentences by problem type, where the page knows better words than the server's. */
-const BY_TYPE = ['network', 'command-pending', 'device-offline', 'device-exists'] as const
+const BY_TYPE = ['network', 'command-pending', 'command-final', 'device-offline', 'device-exists'] as const
 
 const BY_STATUS: Readonly<Record<number, string>> = {
   403: 'forbidden',
@@ -33,6 +33,6 @@ export function useFailure(): (error: unknown) => string {
 }
 
 function sentences(error: ApiError): string {
-  const fields = error.problem?.errors?.map(({ field, rule }) => `${field}: ${rule}`) ?? []
+  const fields = error.problem?.errors?.map(({ pointer, detail }) => `${pointer.replace(/^\//, '')}: ${detail}`) ?? []
   return fields.length > 0 ? fields.join(' · ') : error.message
 }

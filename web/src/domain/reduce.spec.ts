@@ -20,7 +20,7 @@ const command = (cmdId: string, state: Command['state'], more: Partial<Command> 
   state,
   origin: { kind: 'user', name: 'admin' },
   createdAt: '2026-11-01T00:00:00Z',
-  expiresAt: '2026-11-01T00:00:06Z',
+  deadlineAt: '2026-11-01T00:00:06Z',
   ...more,
 })
 

@@ -41,7 +41,7 @@ export default {
     submit: 'Sign in',
     ended: 'Your session has ended. Please sign in again.',
     wrong: 'User name or password is wrong.',
-    first: 'First start? Open the one-time link that the server printed to its log.',
+    first: 'Nobody can sign in yet. Open the one-time link that the server printed to its log.',
   },
   setup: {
     title: 'Welcome to Dormouse',
@@ -52,6 +52,7 @@ export default {
     short: 'At least {n} characters.',
     differ: 'The two passwords differ.',
     noToken: 'This link is not complete. Open the whole one-time link that the server printed.',
+    done: 'The administrator exists already.',
     invalid: 'This link is no longer valid: it was used, or it is not from the server\'s latest start.',
   },
   dashboard: {
@@ -244,6 +245,7 @@ export default {
     'unavailable': 'The server is not ready right now. Try again soon.',
     'server': 'The server failed at this. Its log says more.',
     'command-pending': 'A command for this socket is still waiting for its answer.',
+    'command-final': 'The command was settled already.',
     'device-offline': 'The strip is offline.',
     'device-exists': 'A device with this id exists already.',
     'page': 'This page could not be shown.',

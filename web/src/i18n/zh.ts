@@ -43,7 +43,7 @@ const zh: typeof en = {
     submit: '登录',
     ended: '登录已失效，请重新登录。',
     wrong: '用户名或密码错误。',
-    first: '首次启动？请打开服务器日志中打印的一次性链接。',
+    first: '尚未创建管理员。请打开服务器日志中打印的一次性链接。',
   },
   setup: {
     title: '欢迎使用 Dormouse',
@@ -54,6 +54,7 @@ const zh: typeof en = {
     short: '至少 {n} 个字符。',
     differ: '两次输入的密码不一致。',
     noToken: '链接不完整，请打开服务器打印的完整一次性链接。',
+    done: '管理员已创建。',
     invalid: '链接已失效：已被使用，或不是服务器最近一次启动时打印的链接。',
   },
   dashboard: {
@@ -240,6 +241,7 @@ const zh: typeof en = {
     'unavailable': '服务器暂未就绪，请稍后再试。',
     'server': '服务器处理失败，详情见日志。',
     'command-pending': '该插口已有命令在等待响应。',
+    'command-final': '该命令已有结果。',
     'device-offline': '插排离线。',
     'device-exists': '该编号的设备已存在。',
     'page': '页面无法显示。',

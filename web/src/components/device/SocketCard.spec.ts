@@ -17,7 +17,7 @@ function card(command?: Partial<Command>, disabled = false) {
         state: 'pending',
         origin: { kind: 'user', name: 'admin' },
         createdAt: new Date(T0).toISOString(),
-        expiresAt: new Date(T0 + 6_000).toISOString(),
+        deadlineAt: new Date(T0 + 6_000).toISOString(),
         ...command,
       }]
     : []
