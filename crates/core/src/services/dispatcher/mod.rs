@@ -17,6 +17,9 @@ mod request;
 mod seams;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 pub use crate::reported::RelayReport;
 pub use door::Dispatcher;
 pub use request::{

@@ -100,4 +100,12 @@ impl Pending {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
+
+    #[cfg(test)]
+    pub(super) fn ids(&self) -> std::collections::BTreeSet<CommandId> {
+        let by_device = self.by_device.values().map(SmallVec::len).sum::<usize>();
+        assert_eq!(by_device, self.entries.len());
+        assert_eq!(self.deadlines.len(), self.entries.len());
+        self.entries.keys().copied().collect()
+    }
 }

@@ -193,9 +193,12 @@ async fn start(
         key,
     };
     let started = dispatcher.start_batch(request).await;
-    let refused = |error| match error {
-        SendError::NoTargets if by_place => Problem::invalid("/location", error.to_string()),
-        error => in_targets(error, &targets),
+    let refused = |error| {
+        if by_place && matches!(error, SendError::NoTargets) {
+            Problem::invalid("/location", error.to_string())
+        } else {
+            in_targets(error, &targets)
+        }
     };
     let id = started.map_err(refused)?.id;
     let body = report(&dispatcher, id).await?;
