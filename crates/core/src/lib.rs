@@ -6,6 +6,7 @@
 pub mod access;
 pub mod acl;
 pub mod audit;
+pub mod bucket;
 pub mod clock;
 pub mod command;
 #[cfg(any(test, feature = "contract"))]

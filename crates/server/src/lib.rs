@@ -9,5 +9,6 @@ pub mod dispatch;
 pub mod journal;
 pub mod mqtt;
 pub mod observe;
+pub mod single_flight;
 pub mod store;
 pub mod tasks;

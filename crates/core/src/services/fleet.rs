@@ -81,6 +81,13 @@ impl Fleet {
         devices.iter().map(show).collect()
     }
 
+    /// The first `count` devices in order of their ids.
+    pub async fn first(&self, count: usize) -> Vec<DeviceMessage> {
+        let mut devices = self.parts.directory.all();
+        devices.truncate(count);
+        self.devices(&devices).await
+    }
+
     /// All there is to know about `topics`.
     pub async fn snapshot(&self, topics: &[Topic]) -> SnapshotMessage {
         let fleet = if topics.contains(&Topic::Fleet) {

@@ -105,6 +105,12 @@ impl Problem {
     #[must_use]
     pub fn server(cause: &(dyn Error + 'static)) -> Self {
         tracing::error!(error = cause, "request failed");
+        Self::internal()
+    }
+
+    /// A failure of ours whose cause is known elsewhere.
+    #[must_use]
+    pub fn internal() -> Self {
         Self::silent(
             StatusCode::INTERNAL_SERVER_ERROR,
             "/problems/internal",
