@@ -12,6 +12,7 @@ use crate::location;
 
 /// Where a device stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceState {
     /// Waits in the inbox for approval.

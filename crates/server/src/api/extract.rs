@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use base64::Engine as _;
@@ -77,6 +77,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
     }
 }
 
+/// No body at all is `None`.
+impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for ApiJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        if request.headers().contains_key(header::CONTENT_TYPE) {
+            let body = <Self as FromRequest<S>>::from_request(request, state).await?;
+            Ok(Some(body))
+        } else {
+            Ok(None)
+        }
+    }
+}
+
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -88,7 +102,14 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
                 "." => String::new(),
                 path => format!("/{}", path.replace('.', "/")),
             };
-            Problem::invalid(pointer, inner.to_string())
+            let message = inner.to_string();
+            let missing = message
+                .strip_prefix("missing field `")
+                .and_then(|rest| rest.split('`').next());
+            match missing {
+                Some(name) => Problem::invalid(format!("{pointer}/{name}"), "is missing"),
+                None => Problem::invalid(pointer, message),
+            }
         } else {
             malformed(&inner)
         }

@@ -4,8 +4,13 @@
 //! Each module has `pub fn router(state: …) -> OpenApiRouter`: it closes over
 //! the services it needs, so that the modules do not know of each other.
 
+pub mod audit;
+pub mod auth;
 pub mod commands;
+pub mod devices;
+pub mod enrolment;
 mod error;
+pub mod etag;
 pub mod events;
 mod extract;
 pub mod health;
@@ -14,8 +19,16 @@ pub mod limits;
 pub mod live;
 pub mod metrics;
 pub mod openapi;
+#[cfg(test)]
+mod people_tests;
+mod policy;
+pub mod session;
 pub mod stats_fleet;
 pub mod telemetry;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod tokens;
+pub mod users;
 pub mod web;
 
 pub use error::{FieldError, Problem, ProblemBody};

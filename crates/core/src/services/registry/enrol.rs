@@ -22,6 +22,7 @@ const PAYLOAD_MAX: usize = 1_024;
 
 /// What happens to an unknown device that has the join key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum JoinMode {
     /// It is taken at once.

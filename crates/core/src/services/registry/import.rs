@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::{Registry, RegistryError, edit};
 use crate::access::{Actor, Grant, Permission};
-use crate::device::{DeviceSettings, DeviceState};
+use crate::device::{DeviceSettings, DeviceState, SettingsEdit};
 use crate::ids::DeviceId;
+use crate::location;
 use crate::ports::{DeviceAccess, DeviceChange, DeviceWrites, NewDevice, StoredDevice};
 use crate::secret::{DeviceDigest, Secret};
 
@@ -32,7 +33,7 @@ pub struct ImportRow {
     /// The line in the file, from 1.
     pub line: u64,
     /// What it says.
-    pub content: Result<(DeviceId, DeviceSettings), RowError>,
+    pub content: Result<(DeviceId, SettingsEdit), RowError>,
 }
 
 /// A field of a row that broke a rule.
@@ -107,10 +108,19 @@ impl Registry {
         seen: &mut HashSet<DeviceId>,
         plan: &mut Plan,
     ) -> RowOutcome {
-        let (id, settings) = match row.content {
+        let (id, edit) = match row.content {
             Ok(content) => content,
             Err(error) => return RowOutcome::Refused(vec![error]),
         };
+        let known = self.entry(&id).ok();
+        let base = known.as_ref().map_or_else(
+            || DeviceSettings {
+                location: location::suggest(id.as_str()).unwrap_or_default(),
+                ..DeviceSettings::default()
+            },
+            |known| known.device.settings.clone(),
+        );
+        let settings = edit.apply(base);
         let mut errors = rule_errors(&settings);
         if !seen.insert(id.clone()) {
             errors.push(error("deviceId", "occurs twice in the file"));
@@ -118,8 +128,6 @@ impl Registry {
         if !grant.allows_at(Permission::Manage, &settings.location) {
             errors.push(error("location", "outside of what you may manage"));
         }
-        let known = self.entry(&id).ok();
-        let known = known.filter(|it| it.device.state == DeviceState::Active || self.waits(it));
         if let Some(known) = &known {
             if !grant.allows_at(Permission::Manage, &known.device.settings.location) {
                 errors.push(error("deviceId", "outside of what you may manage"));
@@ -155,13 +163,6 @@ impl Registry {
                 RowOutcome::Added(id, (!dry_run).then_some(password))
             }
         }
-    }
-
-    fn waits(&self, entry: &super::Entry) -> bool {
-        matches!(
-            entry.device.state,
-            DeviceState::Pending | DeviceState::Rejected
-        )
     }
 
     async fn carry_out(&self, actor: &Actor, plan: Plan) -> Result<(), RegistryError> {

@@ -31,7 +31,7 @@ use crate::services::audit::AuditLog;
 pub use auth::SessionIdentity;
 pub use enrol::{HandOver, JoinMode, JoinSettings, Knock};
 pub use error::{AuthRefused, RegistryError};
-pub use import::{ImportMode, ImportRow, RowOutcome};
+pub use import::{ImportMode, ImportRow, RowError, RowOutcome};
 pub use list::{DeviceFilter, Listing};
 
 use index::{Entry, Index};
