@@ -102,7 +102,11 @@ const SESSION = { username: 'admin', role: 'admin', csrfToken: 'csrf-of-the-fake
 
 function list(fake: Fake, query: URLSearchParams): object[] {
   if (query.get('state') === 'pending')
-    return world.devices.slice(0, 2).map((one, i) => ({ ...one, deviceId: `new-strip-${String(i + 1)}`, state: 'pending' }))
+    return world.devices.slice(0, 2).map((one, i) => ({
+      ...one,
+      deviceId: `new-strip-${String(i + 1)}`, state: 'pending',
+      inbox: { address: `10.3.2.${String(40 + i)}`, firstChannel: 'status', firstPayload: '{"online":true}', firstAt: null },
+    }))
   return (fake.devices as typeof world.devices).filter((one) =>
     (!query.has('presence') || one.presence.state === query.get('presence'))
     && (!query.has('q') || one.deviceId.toLowerCase().includes((query.get('q') ?? '').toLowerCase())))
@@ -117,7 +121,7 @@ function deviceAnswer(route: Route, url: URL, fake: Fake, id: string, rest: stri
     case 'GET ':
       return json(route, found)
     case 'GET /telemetry':
-      return json(route, { items: world.ring(id, Number(query.get('minutes'))), thinned: false })
+      return json(route, { items: world.ring(id, Number(query.get('minutes'))), thinnedBefore: null })
     case 'GET /commands':
       return json(route, { items: world.commands(id), nextCursor: null })
     case 'GET /history':

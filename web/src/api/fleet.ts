@@ -81,7 +81,7 @@ export function listCommands(id: string, limit = 10): Promise<Page<Command>> {
   return call('GET', device(id, '/commands'), { query: { limit } })
 }
 
-export function telemetry(id: string, minutes: number): Promise<{ items: Sample[], thinned?: boolean }> {
+export function telemetry(id: string, minutes: number): Promise<{ items: Sample[], thinnedBefore?: string | null }> {
   return call('GET', device(id, '/telemetry'), { query: { minutes } })
 }
 

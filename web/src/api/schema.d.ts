@@ -8,7 +8,12 @@ export interface components {
       lastSeen?: string | null;
     };
     Origin: { kind: "user" | "token"; name: string } | { kind: "device" } | { kind: "server" };
-    Socket: { socketId: number; on: boolean; changedAt: string; origin: components["schemas"]["Origin"] };
+    Socket: {
+      socketId: number;
+      on: boolean | null;
+      changedAt: string | null;
+      origin: components["schemas"]["Origin"] | null;
+    };
     Sample: {
       ts: number;
       powerW?: number | null;
@@ -38,6 +43,13 @@ export interface components {
       sockets: components["schemas"]["Socket"][];
       latest?: components["schemas"]["Sample"] | null;
       energyTodayWh?: number | null;
+      hasCredentials: boolean;
+      inbox?: {
+        address?: string | null;
+        firstChannel?: string | null;
+        firstPayload?: string | null;
+        firstAt?: string | null;
+      };
     };
     Credentials: { username: string; password: string };
     Created: components["schemas"]["Device"] & { credentials: components["schemas"]["Credentials"] };

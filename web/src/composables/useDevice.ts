@@ -42,7 +42,7 @@ export function useDevice(deviceId: () => string) {
       if (id !== deviceId())
         return
       fetched.value = found
-      thinned.value = ring.thinned ?? false
+      thinned.value = typeof ring.thinnedBefore === 'string'
       live.remember({ deviceId: id, samples: ring.items, commands: commands.items })
       failure.value = undefined
     } catch (error) {

@@ -45,10 +45,10 @@ export function shownOn(commands: readonly CommandNews[], socket: Socket, nowMs:
     return latest
   if (latest.state === 'success')
     return nowMs - madeAt(latest) < SUCCESS_SHOWN_MS ? latest : undefined
-  return Date.parse(socket.changedAt) > madeAt(latest) ? undefined : latest
+  return Date.parse(socket.changedAt ?? '') > madeAt(latest) ? undefined : latest
 }
 
 /** Where the switch stands: what was asked for while that is pending, else what the strip reports. */
 export function switchedOn(socket: Socket, pending: CommandNews | undefined): boolean {
-  return pending ? pending.action !== 'off' : socket.on
+  return pending ? pending.action !== 'off' : socket.on === true
 }

@@ -136,6 +136,7 @@ export default {
     approved: '{id} was approved.',
     rejected: '{id} was rejected.',
     firstSeen: 'Waiting since',
+    firstMessage: 'Its first message ({channel})',
   },
   device: {
     sockets: 'Sockets',
@@ -145,6 +146,7 @@ export default {
     allOff: 'All off',
     on: 'On',
     off: 'Off',
+    unknown: 'Not reported yet',
     cycle: 'Restart',
     cycleHint: 'Off for 3 seconds, then on',
     offlineHint: 'The strip is offline: it cannot be switched now.',

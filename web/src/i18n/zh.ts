@@ -138,6 +138,7 @@ const zh: typeof en = {
     approved: '已批准 {id}。',
     rejected: '已拒绝 {id}。',
     firstSeen: '等待自',
+    firstMessage: '首条消息（{channel}）',
   },
   device: {
     sockets: '插口',
@@ -147,6 +148,7 @@ const zh: typeof en = {
     allOff: '全部关闭',
     on: '开',
     off: '关',
+    unknown: '尚未上报',
     cycle: '重启',
     cycleHint: '断电 3 秒后恢复',
     offlineHint: '插排离线，暂时无法控制。',
