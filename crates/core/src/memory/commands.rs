@@ -11,7 +11,7 @@ use crate::command::{
     Batch, BatchItem, BatchReport, Cancellation, Command, Input, ItemResult, OnPending, Refusal,
     Step,
 };
-use crate::ids::{BatchId, CommandId, DeviceKey};
+use crate::ids::{BatchId, CommandId, DeviceKey, SocketId};
 use crate::ports::{
     CommandSink, CommandStore, CommandWrite, CommandWritten, IdempotencyKey, Made, NotSent,
     OutboundCommand, PortError, Remembered,
@@ -81,13 +81,15 @@ impl Tables {
         if let Some(found) = self.find(key.as_ref()) {
             return CommandWritten::Remembered(found);
         }
-        let met: Vec<CommandId> = self
+        let mut met: Vec<(SocketId, CommandId)> = self
             .commands
             .values()
             .filter(|it| it.device == command.device)
             .filter(|it| it.is_pending() && it.claims(command.socket))
-            .map(|it| it.id)
+            .map(|it| (it.socket, it.id))
             .collect();
+        met.sort_unstable();
+        let met: Vec<CommandId> = met.into_iter().map(|(_, id)| id).collect();
         match on_pending {
             OnPending::Refuse if !met.is_empty() => {
                 if let Some(item) = command.batch {
@@ -262,6 +264,7 @@ impl CommandStore for MemoryCommands {
             .map(|(id, _)| *id)
             .take(limit)
             .collect();
+        let forgotten_batches = old_batches.len();
         for id in old_batches {
             tables.batches.remove(&id);
         }
@@ -272,10 +275,11 @@ impl CommandStore for MemoryCommands {
             .map(|(key, _)| key.clone())
             .take(limit)
             .collect();
+        let forgotten = old.len() + forgotten_batches + old_keys.len();
         for key in old_keys {
             tables.keys.remove(&key);
         }
-        Ok(old.len())
+        Ok(forgotten)
     }
 }
 

@@ -52,7 +52,7 @@ pub trait CommandStore: Send + Sync + 'static {
 
     /// Forgets final commands and batches made before `commands_before` and
     /// keys used before `keys_before`, at most `limit` of each; returns how
-    /// many commands.
+    /// many of all three.
     async fn purge(
         &self,
         commands_before: Timestamp,
@@ -110,9 +110,10 @@ pub enum CommandWrite {
 pub enum CommandWritten {
     /// It was done.
     Done,
-    /// The command was added, and these were cancelled for it.
+    /// The command was added, and these were cancelled for it, in order of
+    /// their sockets.
     Replaced(Vec<Command>),
-    /// Nothing was written: these are pending there.
+    /// Nothing was written: these are pending there, in order of their sockets.
     Busy(Vec<Command>),
     /// Nothing was written: the key was used for this.
     Remembered(Remembered),

@@ -53,8 +53,9 @@ impl Inflow {
         self.dispatcher.set(dispatcher).ok();
     }
 
-    /// Applies a status to reported state and lets it settle commands.
-    pub(super) fn report(&self, key: DeviceKey, status: &Status, at: Timestamp) {
+    /// Applies a status to reported state; one that is not replayed may settle
+    /// commands.
+    pub(super) fn report(&self, key: DeviceKey, status: &Status, at: Timestamp, replayed: bool) {
         let changed = self.parts.registry.update_report(key, |device| {
             let known = device.reported.as_deref();
             // A replayed status may be older than what a newer process stored.
@@ -69,7 +70,8 @@ impl Inflow {
         if let Some(reported) = &after.reported {
             self.parts.live.status(&after.id, reported);
         }
-        if let Some(dispatcher) = self.dispatcher.get() {
+        // A replayed one may be older than the command it would settle.
+        if let Some(dispatcher) = self.dispatcher.get().filter(|_| !replayed) {
             dispatcher.on_report(key, socket_reports(&before, status));
         }
     }
@@ -123,7 +125,7 @@ impl Downstream for Inflow {
         }
         let period = status.period_ms.map(Duration::from_millis);
         self.parts.presence.status(device, life(status), period, at);
-        self.report(device, status, at);
+        self.report(device, status, at, false);
     }
 
     fn will(&self, device: DeviceKey, will: &Status, _at: Timestamp) {

@@ -60,7 +60,7 @@ impl Keeper for JournalKeeper {
                 ControlBody::Status(status) if replayed && status.online => {
                     self.parts
                         .inflow
-                        .report(control.device, &status, control.at);
+                        .report(control.device, &status, control.at, true);
                 }
                 ControlBody::Ack(ack) if replayed => {
                     self.parts.inflow.verdict(control.device, &ack, control.at);

@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::DispatcherParts;
 use super::inbox::{BatchTicket, CancelTicket, Evidence, Inbox, NotMade, Request, SendTicket};
+use super::keys::{fingerprint_of_batch, fingerprint_of_command, replayed_batch};
 use super::request::{
-    BatchRequest, BatchStarted, CancelError, Cancelled, KEY_LIFE, KEY_MAX, SendError, SendRequest,
-    Sent,
+    BatchRequest, BatchStarted, CancelError, Cancelled, KEY_LIFE, SendError, SendRequest, Sent,
 };
 use super::seams::{Ack, Fleet};
 use crate::clock::Clock;
@@ -19,13 +19,16 @@ use crate::command::{BATCH_TARGETS_MAX, Batch, BatchReport, Command, SocketRepor
 use crate::device::Device;
 use crate::event::Origin;
 use crate::ids::{BatchId, CommandId, DeviceId, DeviceKey, SocketId, uuid_v7};
-use crate::ports::{CommandStore, IdempotencyKey, Made, PortError, Remembered};
+use crate::ports::{CommandStore, PortError};
+
+/// Commands forgotten in one transaction, so that others do not wait long.
+const PURGE_STEP: u32 = 500;
 
 /// Sends, settles and finds commands.
 pub struct Dispatcher {
-    store: Arc<dyn CommandStore>,
+    pub(super) store: Arc<dyn CommandStore>,
     fleet: Arc<dyn Fleet>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     inbox: Arc<Inbox>,
 }
 
@@ -196,6 +199,26 @@ impl Dispatcher {
         self.store.batch(id).await
     }
 
+    /// Forgets final commands and batches older than `keep`, and keys that are
+    /// not remembered any more; returns how many of all of them.
+    ///
+    /// # Errors
+    /// When the store failed; what was forgotten until then stays forgotten.
+    pub async fn forget_older_than(&self, keep: Duration) -> Result<usize, PortError> {
+        let now = self.clock.now();
+        let mut forgotten = 0;
+        loop {
+            let step = self
+                .store
+                .purge(now - keep, now - KEY_LIFE, PURGE_STEP)
+                .await?;
+            if step == 0 {
+                return Ok(forgotten);
+            }
+            forgotten += step;
+        }
+    }
+
     fn known(&self, id: &DeviceId) -> Result<Arc<Device>, SendError> {
         self.fleet
             .device(id)
@@ -241,80 +264,6 @@ impl Dispatcher {
             None => Ok(targets),
         }
     }
-
-    fn key(
-        &self,
-        caller: &Arc<str>,
-        key: &str,
-        fingerprint: [u8; 32],
-    ) -> Result<IdempotencyKey, SendError> {
-        let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
-        if key.is_empty() || key.len() > KEY_MAX || !visible {
-            return Err(SendError::InvalidKey);
-        }
-        let now = self.clock.now();
-        Ok(IdempotencyKey {
-            caller: Arc::clone(caller),
-            key: key.to_owned(),
-            fingerprint,
-            used_at: now,
-            since: now - KEY_LIFE,
-        })
-    }
-
-    async fn remembered(
-        &self,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Remembered>, SendError> {
-        let Some(key) = key else { return Ok(None) };
-        let found = self
-            .store
-            .remembered(&key.caller, &key.key, key.since)
-            .await?;
-        Ok(found)
-    }
-
-    async fn replay_command(
-        &self,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Option<Sent>, SendError> {
-        match self.remembered(key).await? {
-            Some(found) => self.replayed(key, found).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    async fn replayed(
-        &self,
-        key: Option<&IdempotencyKey>,
-        found: Remembered,
-    ) -> Result<Sent, SendError> {
-        let same = key.is_some_and(|key| key.fingerprint == found.fingerprint);
-        let Made::Command(id) = found.made else {
-            return Err(SendError::KeyReused);
-        };
-        if !same {
-            return Err(SendError::KeyReused);
-        }
-        let missing = || PortError::Corrupt(format!("the key's command {id} is missing"));
-        let command = self.store.get(&[id]).await?.pop().ok_or_else(missing)?;
-        Ok(Sent {
-            command: Arc::new(command),
-            replayed: true,
-        })
-    }
-}
-
-fn replayed_batch(
-    key: Option<&IdempotencyKey>,
-    found: Remembered,
-) -> Result<BatchStarted, SendError> {
-    match found.made {
-        Made::Batch(id) if key.is_some_and(|key| key.fingerprint == found.fingerprint) => {
-            Ok(BatchStarted { id, replayed: true })
-        }
-        Made::Batch(_) | Made::Command(_) => Err(SendError::KeyReused),
-    }
 }
 
 /// The first target that an earlier one meets on its strip.
@@ -328,38 +277,4 @@ fn first_met(targets: &[Target]) -> Option<&Target> {
         *sockets |= bit;
         met
     })
-}
-
-fn fingerprint_of_command(request: &SendRequest) -> [u8; 32] {
-    let SendRequest {
-        device,
-        socket,
-        order,
-        on_pending,
-        send_offline,
-        origin: _,
-        key: _,
-    } = request;
-    digest(&format!(
-        "command {device} {socket} {order:?} {on_pending:?} {send_offline}"
-    ))
-}
-
-fn fingerprint_of_batch(request: &BatchRequest) -> [u8; 32] {
-    let BatchRequest {
-        targets,
-        location,
-        order,
-        on_pending,
-        send_offline,
-        origin: _,
-        key: _,
-    } = request;
-    digest(&format!(
-        "batch {targets:?} {location:?} {order:?} {on_pending:?} {send_offline}"
-    ))
-}
-
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
 }

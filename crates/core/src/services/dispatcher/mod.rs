@@ -8,8 +8,10 @@
 
 mod batches;
 mod door;
+mod draft;
 mod id_source;
 mod inbox;
+mod keys;
 mod outcome;
 mod pending;
 mod plan;

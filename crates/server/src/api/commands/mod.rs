@@ -1,5 +1,6 @@
 //! Sending commands, looking at them, withdrawing them.
 
+mod batch_body;
 mod batches;
 mod body;
 mod problem;
@@ -122,7 +123,10 @@ async fn send(
         key: idempotency_key(&headers, &caller)?,
         origin: caller.origin,
     };
-    let sent = dispatcher.send(request).await?.command;
+    let sent = dispatcher.send(request).await.inspect_err(|refusal| {
+        tracing::info!(device_id = device, socket, %refusal, "command refused");
+    })?;
+    let sent = sent.command;
     if query.wait
         && let Some(known) = dispatcher.wait(sent.id).await?
     {

@@ -88,15 +88,11 @@ impl Trial {
                 replace,
                 timeout_ms,
             } => {
-                let request = SendRequest {
-                    order: Order::new(Action::On, None, Some(timeout_ms)).unwrap(),
-                    on_pending: if replace {
-                        OnPending::Replace
-                    } else {
-                        OnPending::Refuse
-                    },
-                    ..request(device, socket, Action::On)
-                };
+                let mut request = request(device, socket, Action::On);
+                request.order.timeout_ms = timeout_ms;
+                if replace {
+                    request.on_pending = OnPending::Replace;
+                }
                 let dispatcher = self.world.dispatcher.clone();
                 self.asking.spawn(async move {
                     dispatcher.send(request).await.ok();

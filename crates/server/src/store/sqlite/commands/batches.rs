@@ -124,7 +124,7 @@ fn result_of(row: &Row<'_>) -> rusqlite::Result<ItemResult> {
 }
 
 /// Forgets old batches whose commands are all forgotten.
-pub(super) fn purge(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<()> {
+pub(super) fn purge(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<usize> {
     let mut statement = db.prepare(
         "SELECT b.id FROM batch b
          WHERE b.created_at < ?1 AND NOT EXISTS (
@@ -136,9 +136,9 @@ pub(super) fn purge(db: &Connection, before: Timestamp, limit: u32) -> rusqlite:
     let old: Vec<Uuid> = statement
         .query_map(params![before.as_millis(), limit], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    for id in old {
+    for id in &old {
         db.execute("DELETE FROM batch_item WHERE batch = ?1", [id])?;
         db.execute("DELETE FROM batch WHERE id = ?1", [id])?;
     }
-    Ok(())
+    Ok(old.len())
 }

@@ -2,6 +2,8 @@
 
 mod batches;
 mod row;
+#[cfg(test)]
+mod same;
 mod writes;
 
 use std::path::Path;

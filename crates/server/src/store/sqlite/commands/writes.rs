@@ -98,7 +98,8 @@ fn insert(
 fn met_by(db: &Connection, command: &Command) -> rusqlite::Result<Vec<Command>> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM command
-         WHERE state = 'pending' AND device = ?1 AND (socket = ?2 OR socket = 0 OR ?2 = 0)"
+         WHERE state = 'pending' AND device = ?1 AND (socket = ?2 OR socket = 0 OR ?2 = 0)
+         ORDER BY socket"
     ))?;
     let rows = statement.query_map(params![command.device.0, command.socket.get()], command_of)?;
     rows.collect()
@@ -170,19 +171,19 @@ pub(super) fn purge(
 ) -> rusqlite::Result<usize> {
     let before_ms = commands_before.as_millis();
     let id_before = first_id_at(commands_before + ID_MARGIN);
-    let purged = db.execute(
+    let commands = db.execute(
         "DELETE FROM command WHERE id IN (
              SELECT id FROM command
              WHERE id < ?1 AND created_at < ?2 AND state <> 'pending' LIMIT ?3)",
         params![id_before, before_ms, limit],
     )?;
-    batches::purge(db, commands_before, limit)?;
-    db.execute(
+    let batches = batches::purge(db, commands_before, limit)?;
+    let keys = db.execute(
         "DELETE FROM idempotency_key WHERE (caller, key) IN (
              SELECT caller, key FROM idempotency_key WHERE used_at < ?1 LIMIT ?2)",
         params![keys_before.as_millis(), limit],
     )?;
-    Ok(purged)
+    Ok(commands + batches + keys)
 }
 
 /// The lowest id that could have been made at `at`.
