@@ -9,6 +9,7 @@ pub mod audit;
 pub mod bucket;
 pub mod clock;
 pub mod command;
+pub mod completeness;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 pub mod decode;
@@ -26,6 +27,7 @@ pub mod ports;
 pub mod presence;
 pub mod record;
 pub mod reported;
+pub mod retention;
 mod ring;
 pub mod rollup;
 pub mod sample;

@@ -242,27 +242,28 @@ async fn the_fleet_is_every_series_in_order(store: &impl History) {
     ];
     store.append(batch, None).await.unwrap();
     let fleet = store
-        .fleet(Level::Quarter, noon(0)..noon(3 * HOUR_MS))
+        .fleet_energy(Level::Quarter, noon(0)..noon(3 * HOUR_MS))
         .await
         .unwrap();
     let seen: Vec<_> = fleet
         .iter()
-        .map(|it| {
-            let (series, start) = (it.series, it.start);
-            let max = it.bucket.power_max_dw.unwrap();
-            (series.device.0, series.socket.get(), start, max)
-        })
+        .map(|it| (it.series.device.0, it.series.socket.get(), it.start))
         .collect();
     let expected = [
-        (2, 0, noon(0), 20),
-        (2, 0, noon(2 * HOUR_MS), 22),
-        (2, 1, noon(0), 21),
-        (300, 0, noon(0), 30),
+        (2, 0, noon(0)),
+        (2, 0, noon(2 * HOUR_MS)),
+        (2, 1, noon(0)),
+        (300, 0, noon(0)),
     ];
     assert_eq!(seen, expected);
-    let days = store.fleet(Level::Day, EVER).await.unwrap();
+    assert_eq!(fleet[0].energy_wh.to_bits(), 0.0_f64.to_bits());
+    let minute = vec![of(300, 0, 60_000, 36_000)];
+    store.append(minute, None).await.unwrap();
+    let days = store.fleet_energy(Level::Day, EVER).await.unwrap();
     let series: Vec<_> = days.iter().map(|it| it.series.device.0).collect();
     assert_eq!(series, [2, 2, 300]);
+    // From 3 W to 3,600 W in a minute.
+    assert!((days[2].energy_wh - 30.025).abs() < 1e-9, "{:?}", days[2]);
 }
 
 async fn a_period_is_noted_when_it_changes(store: &impl History) {
@@ -338,8 +339,9 @@ async fn old_samples_go_and_their_rollups_stay(store: &impl History) {
         quarters
     );
     let usage = store.usage().await.unwrap();
-    assert_eq!(usage.raw_floor, Some(midnight));
-    assert_eq!(usage.minute_floor, Some(midnight));
+    assert_eq!(store.floors().await.unwrap(), usage.floors);
+    assert_eq!(usage.floors.raw, Some(midnight));
+    assert_eq!(usage.floors.minute, Some(midnight));
     assert_eq!(
         usage.first_day.unwrap().plus(1),
         SiteZone::UTC.day_of(midnight)

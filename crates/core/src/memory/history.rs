@@ -13,8 +13,8 @@ use crate::ids::DeviceKey;
 use crate::memory::lock;
 use crate::ports::PortError;
 use crate::ports::history::{
-    Appended, EARLIEST, Expired, FleetBucket, HistoryStore, HistoryUpkeep, LATEST, PeriodSince,
-    Rebuilt, SeriesId, Tier, Usage,
+    Appended, EARLIEST, Expired, FleetEnergy, Floors, HistoryStore, HistoryUpkeep, LATEST,
+    PeriodSince, Rebuilt, SeriesId, Tier, Usage,
 };
 use crate::ports::journal::Progress;
 use crate::rollup::{
@@ -35,8 +35,7 @@ struct State {
     series: BTreeMap<SeriesId, Kept>,
     progress: Option<Progress>,
     periods: BTreeMap<DeviceKey, Vec<PeriodSince>>,
-    raw_floor: Option<Timestamp>,
-    minute_floor: Option<Timestamp>,
+    floors: Floors,
 }
 
 #[derive(Debug, Default)]
@@ -101,7 +100,7 @@ impl HistoryStore for MemoryHistory {
     ) -> Result<Appended, PortError> {
         samples.sort_by_key(|it| (it.device, it.sample.socket, it.sample.ts));
         let mut state = self.state();
-        let floor = state.raw_floor.unwrap_or(EARLIEST);
+        let floor = state.floors.raw.unwrap_or(EARLIEST);
         let mut appended = Appended::default();
         for run in samples.chunk_by(|a, b| series_of(a) == series_of(b)) {
             let acceptable: Vec<Sample> = run
@@ -150,7 +149,7 @@ impl HistoryStore for MemoryHistory {
         limit: usize,
     ) -> Result<Vec<Sample>, PortError> {
         let state = self.state();
-        let start = range.start.max(state.raw_floor.unwrap_or(EARLIEST));
+        let start = range.start.max(state.floors.raw.unwrap_or(EARLIEST));
         let Some(kept) = state.series.get(&series).filter(|_| start < range.end) else {
             return Ok(Vec::new());
         };
@@ -169,21 +168,25 @@ impl HistoryStore for MemoryHistory {
         Ok(buckets.into_iter().flatten().collect())
     }
 
-    async fn fleet(
+    async fn fleet_energy(
         &self,
         level: Level,
         range: Range<Timestamp>,
-    ) -> Result<Vec<FleetBucket>, PortError> {
+    ) -> Result<Vec<FleetEnergy>, PortError> {
         let state = self.state();
         let mut fleet = Vec::new();
         for (series, kept) in &state.series {
-            fleet.extend(kept.of(level, &range).map(|at| FleetBucket {
+            fleet.extend(kept.of(level, &range).map(|at| FleetEnergy {
                 series: *series,
                 start: at.start,
-                bucket: at.bucket,
+                energy_wh: at.bucket.energy.total_wh(),
             }));
         }
         Ok(fleet)
+    }
+
+    async fn floors(&self) -> Result<Floors, PortError> {
+        Ok(self.state().floors)
     }
 
     async fn note_period(&self, device: DeviceKey, period: PeriodSince) -> Result<(), PortError> {
@@ -223,8 +226,7 @@ impl HistoryUpkeep for MemoryHistory {
         let samples: usize = state.series.values().map(|it| it.samples.0.len()).sum();
         Ok(Usage {
             bytes: (samples * size_of::<Sample>()) as u64,
-            raw_floor: state.raw_floor,
-            minute_floor: state.minute_floor,
+            floors: state.floors,
             first_day: first.map(|ts| self.zone.day_of(*ts)),
         })
     }
@@ -252,8 +254,8 @@ impl HistoryUpkeep for MemoryHistory {
     ) -> Result<Expired, PortError> {
         let mut state = self.state();
         let floor = match tier {
-            Tier::Raw => &mut state.raw_floor,
-            Tier::Minute => &mut state.minute_floor,
+            Tier::Raw => &mut state.floors.raw,
+            Tier::Minute => &mut state.floors.minute,
         };
         *floor = (*floor).max(Some(before));
         let mut expired = Expired::default();
@@ -269,7 +271,7 @@ impl HistoryUpkeep for MemoryHistory {
     async fn rebuild(&self, series: SeriesId, day: LocalDay) -> Result<Rebuilt, PortError> {
         let mut state = self.state();
         let range = self.zone.range_of(day);
-        if state.raw_floor.is_some_and(|floor| range.start < floor) {
+        if state.floors.raw.is_some_and(|floor| range.start < floor) {
             return Ok(Rebuilt::default());
         }
         let Some(kept) = state.series.get_mut(&series) else {

@@ -9,7 +9,7 @@ use super::PortError;
 use super::journal::Progress;
 use crate::clock::Timestamp;
 use crate::ids::{DeviceKey, SocketId};
-use crate::rollup::{Bucket, BucketAt, Level};
+use crate::rollup::{BucketAt, Level};
 use crate::sample::{DeviceSample, Sample};
 use crate::site::LocalDay;
 
@@ -34,20 +34,30 @@ pub struct Appended {
     pub new: usize,
     /// Samples that were there already.
     pub repeated: usize,
-    /// Samples from before the raw floor ([`Usage::raw_floor`]), or outside
+    /// Samples from before the raw floor ([`Floors::raw`]), or outside
     /// [`EARLIEST`] to [`LATEST`]: not kept.
     pub out_of_range: usize,
 }
 
-/// A bucket of one series among those of the fleet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FleetBucket {
+/// The energy of one series in one bucket; small, since a fleet has many.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FleetEnergy {
     /// Which series.
     pub series: SeriesId,
     /// The bucket's first moment.
     pub start: Timestamp,
-    /// What is in it.
-    pub bucket: Bucket,
+    /// What counts of its energy, Wh.
+    pub energy_wh: f64,
+}
+
+/// How far back history reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Floors {
+    /// Raw samples from before it are gone and not accepted; `None` while
+    /// nothing was ever dropped.
+    pub raw: Option<Timestamp>,
+    /// Minute rollups from before it are gone.
+    pub minute: Option<Timestamp>,
 }
 
 /// From when on a device reports with a period.
@@ -107,16 +117,22 @@ pub trait HistoryStore: Debug + Send + Sync + 'static {
         range: Range<Timestamp>,
     ) -> Result<Vec<BucketAt>, PortError>;
 
-    /// The buckets of `level` of every series that start in `range`, in order
-    /// of series, then time.
+    /// The energy of every series in the buckets of `level` that start in
+    /// `range`, in order of series, then time.
     ///
     /// # Errors
     /// When the store does not answer.
-    async fn fleet(
+    async fn fleet_energy(
         &self,
         level: Level,
         range: Range<Timestamp>,
-    ) -> Result<Vec<FleetBucket>, PortError>;
+    ) -> Result<Vec<FleetEnergy>, PortError>;
+
+    /// How far back history reaches.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn floors(&self) -> Result<Floors, PortError>;
 
     /// Notes that `device` reports with a period from a moment on; one that is
     /// in force already is not noted again.
@@ -141,16 +157,13 @@ pub enum Tier {
     Minute,
 }
 
-/// What history takes and reaches back to.
+/// What history takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Bytes in use on disk; space freed for reuse does not count.
     pub bytes: u64,
-    /// Raw samples from before it are gone and not accepted; `None` while
-    /// nothing was ever dropped.
-    pub raw_floor: Option<Timestamp>,
-    /// Minute rollups from before it are gone.
-    pub minute_floor: Option<Timestamp>,
+    /// How far back it reaches.
+    pub floors: Floors,
     /// The earliest local day with a rollup.
     pub first_day: Option<LocalDay>,
 }

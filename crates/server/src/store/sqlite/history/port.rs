@@ -8,8 +8,8 @@ use dormouse_core::clock::Timestamp;
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::ports::PortError;
 use dormouse_core::ports::history::{
-    Appended, Expired, FleetBucket, HistoryStore, HistoryUpkeep, PeriodSince, Rebuilt, SeriesId,
-    Tier, Usage,
+    Appended, Expired, FleetEnergy, Floors, HistoryStore, HistoryUpkeep, PeriodSince, Rebuilt,
+    SeriesId, Tier, Usage,
 };
 use dormouse_core::ports::journal::Progress;
 use dormouse_core::rollup::{BucketAt, Level};
@@ -101,11 +101,11 @@ impl HistoryStore for SqliteHistory {
             .await
     }
 
-    async fn fleet(
+    async fn fleet_energy(
         &self,
         level: Level,
         range: Range<Timestamp>,
-    ) -> Result<Vec<FleetBucket>, PortError> {
+    ) -> Result<Vec<FleetEnergy>, PortError> {
         if range.start >= range.end {
             return Ok(Vec::new());
         }
@@ -117,6 +117,10 @@ impl HistoryStore for SqliteHistory {
                 read::fleet(db, level, &range, &zone, fresh)
             })
             .await
+    }
+
+    async fn floors(&self) -> Result<Floors, PortError> {
+        self.file.read(read::floors).await
     }
 
     async fn note_period(&self, device: DeviceKey, period: PeriodSince) -> Result<(), PortError> {
@@ -221,16 +225,16 @@ fn part<T>(fresh: &Fresh, take: impl FnOnce(&Fresh) -> Vec<T>) -> FreshPart<T> {
     FreshPart::new(fresh, take(fresh))
 }
 
-fn fresh_fleet(fresh: &Fresh, level: Level, zone: &SiteZone) -> Vec<FleetBucket> {
+fn fresh_fleet(fresh: &Fresh, level: Level, zone: &SiteZone) -> Vec<FleetEnergy> {
     let mut days = Days::new(zone.clone());
     let mut all = Vec::new();
     for (key, fresh) in &fresh.series {
         let series = key.id();
         let buckets = fresh.buckets(level, &mut days).into_iter();
-        all.extend(buckets.map(|at| FleetBucket {
+        all.extend(buckets.map(|at| FleetEnergy {
             series,
             start: at.start,
-            bucket: at.bucket,
+            energy_wh: at.bucket.energy.total_wh(),
         }));
     }
     all

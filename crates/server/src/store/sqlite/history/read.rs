@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use dormouse_core::clock::Timestamp;
 use dormouse_core::ids::DeviceKey;
-use dormouse_core::ports::history::{EARLIEST, FleetBucket, PeriodSince};
+use dormouse_core::ports::history::{EARLIEST, FleetEnergy, Floors, PeriodSince};
 use dormouse_core::rollup::{BucketAt, Level};
 use dormouse_core::sample::Sample;
 use dormouse_core::site::{LocalDay, SiteZone};
@@ -149,8 +149,8 @@ pub(super) fn fleet(
     level: Level,
     range: &Range<Timestamp>,
     zone: &SiteZone,
-    fresh: FreshPart<FleetBucket>,
-) -> rusqlite::Result<Vec<FleetBucket>> {
+    fresh: FreshPart<FleetEnergy>,
+) -> rusqlite::Result<Vec<FleetEnergy>> {
     let snapshot = db.unchecked_transaction()?;
     let fresh = fresh.unless_moved(&snapshot)?;
     let mut all = match Unit::of(level) {
@@ -163,11 +163,10 @@ pub(super) fn fleet(
     all.dedup_by(|later, earlier| {
         let same = later.series == earlier.series && later.start == earlier.start;
         if same {
-            earlier.bucket.add(&later.bucket);
+            earlier.energy_wh += later.energy_wh;
         }
         same
     });
-    all.retain(|it| !it.bucket.is_empty());
     Ok(all)
 }
 
@@ -176,7 +175,7 @@ fn fleet_units(
     level: Level,
     unit: Unit,
     range: &Range<Timestamp>,
-) -> rusqlite::Result<Vec<FleetBucket>> {
+) -> rusqlite::Result<Vec<FleetEnergy>> {
     let next = format!(
         "SELECT at FROM {} WHERE at >= ?1 ORDER BY at LIMIT 1",
         table(level)
@@ -191,10 +190,10 @@ fn fleet_units(
         };
         let (series, _) = SeriesKey::of_bucket(unit, found);
         let buckets = unit_buckets(db, series, level, unit, range)?;
-        all.extend(buckets.into_iter().map(|at| FleetBucket {
+        all.extend(buckets.into_iter().map(|at| FleetEnergy {
             series: series.id(),
             start: at.start,
-            bucket: at.bucket,
+            energy_wh: at.bucket.energy.total_wh(),
         }));
         from = series.next();
     }
@@ -205,7 +204,7 @@ fn fleet_days(
     db: &Connection,
     range: &Range<Timestamp>,
     zone: &SiteZone,
-) -> rusqlite::Result<Vec<FleetBucket>> {
+) -> rusqlite::Result<Vec<FleetEnergy>> {
     let mut rows =
         db.prepare_cached("SELECT * FROM days WHERE at >= ?1 AND at < ?2 ORDER BY at")?;
     let bounds = [
@@ -220,17 +219,26 @@ fn fleet_days(
             Some(_) | None => zone.start_of(day),
         };
         current = Some((day, start));
-        Ok(FleetBucket {
+        Ok(FleetEnergy {
             series: series.id(),
             start,
-            bucket: bucket(row)?,
+            energy_wh: bucket(row)?.energy.total_wh(),
         })
     })?;
-    let inside = |it: &rusqlite::Result<FleetBucket>| match it {
+    let inside = |it: &rusqlite::Result<FleetEnergy>| match it {
         Ok(it) => range.contains(&it.start),
         Err(_) => true,
     };
     rows.filter(inside).collect()
+}
+
+/// How far back history reaches.
+pub(super) fn floors(db: &Connection) -> rusqlite::Result<Floors> {
+    let floor = |name| Ok::<_, rusqlite::Error>(fact(db, name)?.map(Timestamp::from_millis));
+    Ok(Floors {
+        raw: floor("raw_floor")?,
+        minute: floor("minute_floor")?,
+    })
 }
 
 /// The earliest local day with a rollup.

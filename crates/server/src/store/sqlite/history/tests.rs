@@ -169,7 +169,7 @@ async fn readers_never_see_a_move_half_done() {
         }
     };
     let reading = async {
-        let mut seen = 0;
+        let (mut seen, mut energy) = (0, 0.0);
         while seen < 60 * 12 {
             let range = EARLIEST..LATEST;
             let samples = store.samples(series(1), range.clone(), usize::MAX);

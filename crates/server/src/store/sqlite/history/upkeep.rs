@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fresh::Rows;
 use super::keys::{SeriesKey, Unit};
-use super::read::{day_buckets, first_day, unit_buckets};
+use super::read::{day_buckets, first_day, floors, unit_buckets};
 use super::tables::{add_buckets, bucket, bucket_key, fact, set_fact, table};
 
 /// How far a tier's expiry has come, so that the next step need not look again
@@ -64,11 +64,9 @@ pub(super) fn usage(db: &Connection) -> rusqlite::Result<Usage> {
         Ok(u64::try_from(value).unwrap_or(0))
     };
     let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
-    let floor = |name| Ok::<_, rusqlite::Error>(fact(db, name)?.map(Timestamp::from_millis));
     Ok(Usage {
         bytes: pages * pragma("page_size")?,
-        raw_floor: floor("raw_floor")?,
-        minute_floor: floor("minute_floor")?,
+        floors: floors(db)?,
         first_day: first_day(db)?,
     })
 }
