@@ -11,3 +11,5 @@ pub mod incidents;
 pub mod ingest;
 pub mod presence;
 pub mod registry;
+pub mod retention;
+pub mod statistics;

@@ -19,7 +19,7 @@ use crate::sample::Sample;
 use crate::site::SiteZone;
 
 /// The points that an automatic resolution aims to stay below.
-const POINTS_MAX: i64 = 1_000;
+const POINTS_MAX: u32 = 1_000;
 /// The reach of the question whether raw samples are few enough.
 const RAW_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -218,9 +218,7 @@ impl History {
     ) -> Result<Resolution, PortError> {
         let length = range.end.since(range.start);
         let fits = |resolution: Resolution| match resolution.least() {
-            Some(least) => {
-                length.as_millis() <= least.as_millis() * POINTS_MAX.unsigned_abs() as u128
-            }
+            Some(least) => length <= least * POINTS_MAX,
             None => length <= RAW_MAX,
         };
         if fits(Resolution::Raw) || fits(Resolution::Minute) {
@@ -230,7 +228,7 @@ impl History {
                 let around = quarter_start(range.start)..range.end;
                 let quarters = self.store.buckets(series, Level::Quarter, around).await?;
                 let samples: i64 = quarters.iter().map(|it| it.bucket.count).sum();
-                Ok::<_, PortError>(samples <= POINTS_MAX)
+                Ok::<_, PortError>(samples <= i64::from(POINTS_MAX))
             };
             if fits(Resolution::Raw) && kept(floors.raw) && few().await? {
                 return Ok(Resolution::Raw);
