@@ -14,3 +14,4 @@ pub mod password;
 pub mod single_flight;
 pub mod store;
 pub mod tasks;
+pub mod upkeep;

@@ -14,6 +14,7 @@ pub mod etag;
 pub mod events;
 mod extract;
 pub mod health;
+pub mod history;
 pub mod layers;
 pub mod limits;
 pub mod live;
@@ -22,11 +23,14 @@ pub mod openapi;
 #[cfg(test)]
 mod people_tests;
 mod policy;
+pub mod retention;
 pub mod session;
+pub mod stats;
 pub mod stats_fleet;
 pub mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
+mod times;
 pub mod tokens;
 pub mod users;
 pub mod web;
