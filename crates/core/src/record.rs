@@ -201,3 +201,96 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::ids::uuid_v7;
+
+    fn values() -> impl Strategy<Value = Values> {
+        any::<(
+            Option<i32>,
+            Option<i32>,
+            Option<i32>,
+            Option<i64>,
+            Option<i32>,
+        )>()
+        .prop_map(
+            |(power_dw, voltage_dv, current_ma, energy_dwh, power_factor_centi)| Values {
+                power_dw,
+                voltage_dv,
+                current_ma,
+                energy_dwh,
+                power_factor_centi,
+            },
+        )
+    }
+
+    fn sample() -> impl Strategy<Value = Sample> {
+        (0_u64..=32, any::<i64>(), values()).prop_map(|(socket, ts, values)| Sample {
+            socket: SocketId::parse(socket).unwrap(),
+            ts: Timestamp::from_millis(ts),
+            values,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn telemetry_is_read_back_as_it_was(
+            device: u32,
+            stamped: bool,
+            places in prop::collection::vec(any::<(u32, u32)>(), 0..4),
+            samples in prop::collection::vec(sample(), 0..10),
+        ) {
+            let telemetry = Telemetry {
+                device: DeviceKey(device),
+                sequences: places.into_iter().map(|(boot, seq)| Sequence { boot, seq }).collect(),
+                stamped,
+                samples: samples.into(),
+            };
+            let bytes = telemetry.encode();
+            prop_assert_eq!(Record::decode(&bytes), Some(Record::Telemetry(telemetry)));
+        }
+
+        #[test]
+        fn any_bytes_are_a_record_or_none(bytes: Vec<u8>) {
+            let telemetry = [&[TELEMETRY][..], &bytes].concat();
+            for bytes in [bytes, telemetry] {
+                if let Some(Record::Telemetry(telemetry)) = Record::decode(&bytes) {
+                    prop_assert!(telemetry.samples.len() <= bytes.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn control_is_read_back_as_it_was() {
+        let at = Timestamp::from_millis(1_767_323_045_000);
+        let status = Status {
+            online: true,
+            boot: Some(3),
+            sockets: vec![(SocketId::parse(2).unwrap(), true)],
+            ..Status::default()
+        };
+        let event = EventRecord {
+            id: EventId(uuid_v7(at)),
+            ts: at,
+            kind: "overload".to_owned(),
+            socket: SocketId::STRIP,
+            data: json!({"powerW": 2810}),
+            sequence: Some(Sequence { boot: 1, seq: 2 }),
+        };
+        for body in [ControlBody::Status(status), ControlBody::Event(event)] {
+            let control = Control {
+                device: DeviceKey(7),
+                at,
+                body,
+            };
+            let bytes = control.encode().unwrap();
+            assert_eq!(Record::decode(&bytes), Some(Record::Control(control)));
+        }
+    }
+}

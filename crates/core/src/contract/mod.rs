@@ -7,6 +7,7 @@ mod devices;
 mod event;
 mod history;
 mod hot;
+mod journal;
 mod people;
 mod site;
 
@@ -16,5 +17,6 @@ pub use devices::device_store;
 pub use event::{event_store, incident_store};
 pub use history::{History, history_store};
 pub use hot::hot_state;
+pub use journal::journal;
 pub use people::{session_store, token_store, user_store};
 pub use site::setting_store;

@@ -138,3 +138,13 @@ impl JournalReader for MemoryJournal {
         state.used = state.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn memory_keeps_the_contract() {
+        crate::contract::journal(&MemoryJournal::default()).await;
+    }
+}

@@ -142,6 +142,11 @@ async fn read_all(journal: &FileJournal, mut from: u64) -> Vec<u32> {
 }
 
 #[tokio::test]
+async fn the_file_keeps_the_contract() {
+    dormouse_core::contract::journal(&new_journal(&empty_disk())).await;
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_is_read_back_now_and_after_a_crash() {
     let (disk, answers) = (empty_disk(), Arc::new(Answers::default()));
     let journal = new_journal(&disk);
