@@ -196,6 +196,22 @@ test('at phone width nothing is wider than the screen', async ({ page }) => {
   await expect(page.getByRole('heading', { level: 1, name: 'Devices' })).toBeVisible()
 })
 
+test('nothing on the page breaks the content security policy, or throws', async ({ page }) => {
+  const complaints: string[] = []
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning')
+      complaints.push(message.text())
+  })
+  page.on('pageerror', (error) => complaints.push(error.message))
+  await open(page, '/')
+  for (const path of ['/', '/devices', `/devices/${STRIP}`, '/inbox', '/events']) {
+    await page.goto(ORIGIN + path)
+    await page.getByRole('heading', { level: 1 }).waitFor()
+    await page.clock.runFor(1_000)
+  }
+  expect(complaints).toEqual([])
+})
+
 test('a deep link to an unknown device or page says so', async ({ page }) => {
   await open(page, '/devices/nobody')
   await expect(page.getByText('There is no device nobody.')).toBeVisible()

@@ -89,6 +89,8 @@ async function answer(route: Route, fake: Fake): Promise<void> {
       return json(route, { items: list(fake, url.searchParams), nextCursor: null })
     case 'GET /api/v1/setup':
       return json(route, { needed: !fake.signedIn })
+    case 'GET /api/v1/enrolment':
+      return json(route, { mode: 'approve', joinKey: 'k7Qm-2xWd-fake-key', pending: 2 })
     case 'GET /api/v1/stats/today':
       return json(route, { energyWh: 31_240 })
     case 'GET /api/v1/events':
@@ -143,12 +145,17 @@ export function problem(route: Route, status: number, type: string, detail: stri
   return route.fulfill({ status, contentType: 'application/problem+json', body: JSON.stringify(body) })
 }
 
+/** As strict as the server's. */
+const POLICY = 'default-src \'self\'; style-src \'self\' \'unsafe-inline\'; img-src \'self\' data: blob:; '
+  + 'object-src \'none\'; base-uri \'self\'; form-action \'self\'; frame-ancestors \'none\''
+
 const KINDS: Readonly<Record<string, string>> = { js: 'text/javascript', css: 'text/css', svg: 'image/svg+xml' }
 
 async function file(route: Route, path: string): Promise<void> {
   const asset = /\.(js|css|svg)$/.exec(path)
   const name = asset ? `.${path}` : './index.html'
   await route.fulfill({
+    headers: { 'content-security-policy': POLICY },
     contentType: KINDS[asset?.[1] ?? ''] ?? 'text/html',
     body: await readFile(fileURLToPath(new URL(name, DIST))),
   })

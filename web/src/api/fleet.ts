@@ -2,7 +2,7 @@
 
 import { call } from './client'
 import type {
-  Action, Command, Credentials, Device, DeviceEvent, HistoryPoint, PresenceState, Sample,
+  Action, Command, Credentials, Device, DeviceEvent, Enrolment, HistoryPoint, PresenceState, Sample,
 } from './types'
 
 export interface Page<T> {
@@ -64,6 +64,19 @@ export function approve(id: string): Promise<void> {
 
 export function reject(id: string): Promise<void> {
   return call('POST', device(id, '/reject'))
+}
+
+export function enrolment(): Promise<Enrolment> {
+  return call('GET', 'enrolment')
+}
+
+export function setJoinMode(mode: Enrolment['mode']): Promise<Enrolment> {
+  return call('PATCH', 'enrolment', { body: { mode } })
+}
+
+/** Replaces the join key; strips that still wait with the old one are disconnected. */
+export function rotateJoinKey(): Promise<Enrolment> {
+  return call('POST', 'enrolment/key')
 }
 
 export function sendCommand(id: string, socketId: number, body: {

@@ -135,6 +135,7 @@ export interface components {
       maxPowerW?: number | null;
       energyWh?: number | null;
     };
+    Enrolment: { mode: "open" | "approve" | "closed"; joinKey: string; pending: number };
     Session: { username: string; role: string; csrfToken: string };
     Problem: {
       type: string;

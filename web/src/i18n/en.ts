@@ -138,6 +138,19 @@ export default {
     firstSeen: 'Waiting since',
     firstMessage: 'Its first message ({channel})',
   },
+  join: {
+    title: 'Join key',
+    lead: 'A strip that does not have credentials yet connects with the id it wants as user name and this key as password.',
+    key: 'Join key',
+    show: 'Show the key',
+    rotate: 'New key',
+    rotateAsk: 'Replace the join key? Strips that still use the old one without credentials of their own are disconnected.',
+    modes: {
+      approve: 'Strips wait here until somebody approves them',
+      open: 'Strips are taken at once',
+      closed: 'The key is refused',
+    },
+  },
   device: {
     sockets: 'Sockets',
     socket: 'Socket {n}',

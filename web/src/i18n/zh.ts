@@ -140,6 +140,15 @@ const zh: typeof en = {
     firstSeen: '等待自',
     firstMessage: '首条消息（{channel}）',
   },
+  join: {
+    title: '接入密钥',
+    lead: '尚无凭据的插排以想要的编号为用户名、以此密钥为密码接入。',
+    key: '接入密钥',
+    show: '显示密钥',
+    rotate: '更换密钥',
+    rotateAsk: '更换接入密钥？仍在使用旧密钥且尚无凭据的插排会被断开。',
+    modes: { approve: '插排在此等待批准', open: '立即接纳', closed: '拒绝使用该密钥' },
+  },
   device: {
     sockets: '插口',
     socket: '插口 {n}',
