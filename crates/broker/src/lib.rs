@@ -16,6 +16,8 @@ mod broker;
 mod codec;
 mod conflict;
 mod connection;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hooks;
 mod limits;
 mod link;

@@ -53,7 +53,8 @@ pub struct Limits {
     pub keep_alive_s: u16,
     /// A client that takes nothing for so long is disconnected.
     pub write_timeout: Duration,
-    /// How long publications whose client has gone wait for their commit.
+    /// How long publications wait for their commit when their client has gone or
+    /// the broker stops.
     pub linger: Duration,
     /// Takeovers of one identity within a minute before it is held off.
     pub swaps_per_min: u32,
@@ -90,7 +91,7 @@ impl Default for Limits {
             linger: Duration::from_secs(5),
             swaps_per_min: 3,
             hold_off: Duration::from_secs(60),
-            stop_timeout: Duration::from_secs(5),
+            stop_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -13,6 +13,8 @@ mod publish;
 mod reader;
 mod reason;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use ack::{AckKind, AckPacket, DisconnectPacket};
 pub(crate) use connect::{ConnectPacket, WillPacket, peek_protocol};

@@ -63,14 +63,28 @@ impl<T: Transport> Driver<T> {
 
     /// Ends the connection: lets the session go, then says goodbye.
     pub(super) async fn finish(mut self, reason: Disconnect) {
+        if reason == Disconnect::ServerStopping {
+            // What was taken is acknowledged before we go.
+            let client = &mut self.client;
+            settle_until(client, &mut self.output, |client| client.window.len() == 0).await;
+        }
         let reason = self.client.attachment.end(reason);
         if let Some(code) = reason.reason() {
             codec::disconnect(&mut self.output, code, self.client.agreed.protocol);
         }
         let Self {
-            io, client, output, ..
+            io,
+            mut client,
+            output,
+            ..
         } = self;
-        tokio::join!(farewell(io, output), linger(client));
+        // A client may have left on purpose right after publishing: what it
+        // published is passed on though it will not hear of it.
+        let mut nowhere = BytesMut::new();
+        let linger = settle_until(&mut client, &mut nowhere, |client| {
+            !client.window.has_messages()
+        });
+        tokio::join!(farewell(io, output), linger);
     }
 
     fn turns(
@@ -257,18 +271,17 @@ pub(super) async fn farewell(mut io: impl AsyncRead + AsyncWrite + Unpin, last: 
     let _ = tokio::time::timeout(FAREWELL, goodbye).await;
 }
 
-/// Waits, for a while, for the publications of a client that is gone to be
-/// committed, and passes them on: it may have left on purpose right after.
-async fn linger(mut client: Client) {
+/// Waits for commits, and acknowledges and passes on what is committed, until
+/// `done`; for [`Limits::linger`](crate::Limits::linger) at most. What is not
+/// committed by then is never acknowledged.
+async fn settle_until(client: &mut Client, out: &mut BytesMut, done: fn(&Client) -> bool) {
     let limit = client.attachment.shared.limits.linger;
     let link = client.attachment.link.clone();
-    let mut nowhere = BytesMut::new();
-    let committed = std::future::poll_fn(|context| {
+    let settled = std::future::poll_fn(|context| {
         link.wake_up(context.waker());
         loop {
-            nowhere.clear();
-            let failed = client.settle(&mut nowhere, Instant::now()).is_err();
-            if failed || !client.window.has_messages() {
+            let failed = client.settle(out, Instant::now()).is_err();
+            if failed || done(client) {
                 return Poll::Ready(());
             }
             if link.try_sleep() {
@@ -277,6 +290,6 @@ async fn linger(mut client: Client) {
             link.look_again();
         }
     });
-    // What is not committed by then was never acknowledged.
-    let _ = tokio::time::timeout(limit, committed).await;
+    // Running out of time is one way to be done.
+    let _ = tokio::time::timeout(limit, settled).await;
 }

@@ -212,6 +212,28 @@ async fn what_a_client_published_last_is_passed_on_though_it_has_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_taken_is_acknowledged_before_the_broker_stops() {
+    let broker = TestBroker::start().await;
+    broker.hooks.set_commit(Commit::Hold);
+    for level in [V4, V5] {
+        let mut client = broker.connect(Connect::new(level, "c")).await;
+        client.publish(Publish::new("t", "x").qos(1, 1)).await;
+        client.ping().await;
+        if level == V5 {
+            broker.order_stop();
+            client.expect_silence().await;
+            let acks = broker.hooks.take_acks();
+            for ack in acks {
+                ack.done();
+            }
+            client.expect_answer(4, 1).await;
+            client.expect_end(0x8B).await;
+        }
+    }
+    assert_eq!(broker.stop().await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_for_nobody_is_neither_passed_on_nor_retained() {
     let broker = TestBroker::start().await;
     let mut client = broker.connect(Connect::new(V4, "c")).await;

@@ -208,10 +208,7 @@ impl TestBroker {
     /// A connection that has sent nothing yet.
     pub(crate) async fn dial(&self, level: u8) -> Client {
         let stream: Box<dyn Stream> = if self.in_memory {
-            let (near, far) = tokio::io::duplex(IN_MEMORY_BYTES);
-            // One that is refused is closed, which the test then sees.
-            let _ = self.handle.serve(far, "127.0.0.1:9".parse().unwrap());
-            Box::new(near)
+            self.dial_in_memory(IN_MEMORY_BYTES)
         } else {
             let stream = TcpStream::connect(self.address).await.unwrap();
             stream.set_nodelay(true).unwrap();
@@ -219,6 +216,23 @@ impl TestBroker {
         };
         Client {
             stream,
+            level,
+            buffer: Vec::new(),
+            next_id: 1,
+        }
+    }
+
+    fn dial_in_memory(&self, bytes: usize) -> Box<dyn Stream> {
+        let (near, far) = tokio::io::duplex(bytes);
+        // One that is refused is closed, which the test then sees.
+        let _ = self.handle.serve(far, "127.0.0.1:9".parse().unwrap());
+        Box::new(near)
+    }
+
+    /// A connection with little room, for tests with very many.
+    pub(crate) fn dial_small(&self, level: u8) -> Client {
+        Client {
+            stream: self.dial_in_memory(512),
             level,
             buffer: Vec::new(),
             next_id: 1,

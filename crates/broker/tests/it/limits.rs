@@ -260,3 +260,40 @@ async fn senseless_limits_are_refused_by_name() {
         "limit queue_bytes must be at least 1"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_clients_are_served_each_its_own_messages() {
+    let broker = TestBroker::start().await;
+    let mut clients = Vec::new();
+    for number in 0..10_000 {
+        let mut client = broker.dial_small(V4);
+        client
+            .send(&Connect::new(V4, &format!("c{number}")).bytes())
+            .await;
+        clients.push(client);
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(matches!(
+            client.next().await,
+            Packet::ConnAck { code: 0, .. }
+        ));
+        assert_eq!(client.subscribe(&format!("own/{number}"), 1).await, 1);
+    }
+    for number in 0..10_000 {
+        let message = Message::new(format!("own/{number}"), number.to_string());
+        let delivery = broker
+            .handle
+            .publish(message.qos(QoS::AtLeastOnce))
+            .unwrap();
+        assert_eq!(delivery.live, 1);
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.message().await.text(), number.to_string());
+    }
+    assert_eq!(broker.handle.stats().connections, 10_000);
+    drop(clients);
+    broker
+        .until("all gone", |b| b.handle.stats().connections == 0)
+        .await;
+    assert!(broker.handle.sessions().is_empty());
+}

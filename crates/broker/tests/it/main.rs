@@ -9,6 +9,7 @@
 )]
 
 mod acks;
+mod clients;
 mod conformance;
 mod features5;
 mod harness;
