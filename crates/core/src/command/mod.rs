@@ -29,6 +29,7 @@ use crate::wire::CommandBody;
 
 /// What happens to a command that is pending where another one is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OnPending {
     /// It stays, and the new one is refused.

@@ -1,11 +1,10 @@
 //! Batches as the API shows them.
 
-use dormouse_core::command::{BatchReport, ItemResult, StateName, Target};
+use dormouse_core::command::{BatchReport, Evidence, ItemResult, StateName, Target};
 use dormouse_core::event::Origin;
+use dormouse_core::wire::Action;
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use super::body::{ActionName, CommandEvidence};
 
 /// A batch and how it goes.
 #[derive(Debug, Serialize, ToSchema)]
@@ -15,9 +14,8 @@ pub(super) struct BatchBody {
     /// Which batch.
     pub(super) batch_id: String,
     /// What each target is told.
-    pub(super) action: ActionName,
+    pub(super) action: Action,
     /// Who ordered it.
-    #[schema(value_type = Object)]
     pub(super) origin: Origin,
     /// When.
     pub(super) created_at: String,
@@ -76,7 +74,7 @@ pub(super) struct BatchResult {
     pub(super) cmd_id: Option<String>,
     /// How success is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) evidence: Option<CommandEvidence>,
+    pub(super) evidence: Option<Evidence>,
     /// Why it was refused, failed or cancelled, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
@@ -115,7 +113,7 @@ impl From<&BatchReport> for BatchBody {
         let running = progress.waiting + progress.pending > 0;
         Self {
             batch_id: batch.id.to_string(),
-            action: batch.order.action.into(),
+            action: batch.order.action,
             origin: batch.origin.clone(),
             created_at: batch.created_at.to_rfc3339(),
             state: if running {
@@ -175,7 +173,7 @@ impl BatchResult {
                     StateName::Cancelled => ResultState::Cancelled,
                 };
                 body.cmd_id = Some(command.id.to_string());
-                body.evidence = state.evidence().map(Into::into);
+                body.evidence = state.evidence();
                 body.reason = state.reason();
             }
         }

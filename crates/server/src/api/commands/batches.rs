@@ -6,16 +6,16 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use dormouse_core::command::Order;
+use dormouse_core::command::{OnPending, Order};
 use dormouse_core::ids::{BatchId, DeviceId, SocketId};
 use dormouse_core::services::dispatcher::{BatchRequest, Dispatcher, SendError};
+use dormouse_core::wire::Action;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::batch_body::BatchBody;
-use super::body::{ActionName, OnPendingName};
 use super::{ApiJson, ApiPath, Caller, Problem, ProblemBody, idempotency_key};
 
 pub(super) fn router() -> OpenApiRouter<Arc<Dispatcher>> {
@@ -30,7 +30,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Dispatcher>> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StartBatch {
     /// What each of them is told.
-    action: ActionName,
+    action: Action,
     /// Which sockets; at most 10000, none twice.
     targets: Option<Vec<BatchTarget>>,
     /// Every strip at this place or inside it, such as `A/3` or `A/3/302`.
@@ -40,7 +40,7 @@ struct StartBatch {
     off_ms: Option<u32>,
     /// What happens to commands that are pending there.
     #[serde(default)]
-    on_pending: OnPendingName,
+    on_pending: OnPending,
     /// How long to wait for each verdict, ms; 6000 where left out.
     #[schema(minimum = 1_000, maximum = 60_000)]
     timeout_ms: Option<u32>,
@@ -89,8 +89,8 @@ async fn start(
     let (targets, location) = whom(body.targets, body.location)?;
     let by_place = location.is_some();
     let request = BatchRequest {
-        order: Order::new(body.action.into(), body.off_ms, body.timeout_ms)?,
-        on_pending: body.on_pending.into(),
+        order: Order::new(body.action, body.off_ms, body.timeout_ms)?,
+        on_pending: body.on_pending,
         send_offline: body.send_offline,
         origin: caller.origin,
         targets: targets.clone(),

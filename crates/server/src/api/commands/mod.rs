@@ -13,9 +13,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use dormouse_core::command::{Command, Order};
+use dormouse_core::command::{Command, OnPending, Order};
 use dormouse_core::ids::{CommandId, DeviceId, SocketId};
 use dormouse_core::services::dispatcher::{Cancelled, Dispatcher, SendError, SendRequest};
+use dormouse_core::wire::Action;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -25,9 +26,7 @@ use super::{
     ApiJson, ApiPath, ApiQuery, Caller, Page, Problem, ProblemBody, decode_cursor, encode_cursor,
     page_size,
 };
-pub use body::{ActionName, CommandBody, CommandEvidence, CommandState, Outcome};
-
-use body::OnPendingName;
+pub use body::CommandBody;
 
 /// Commands on one page where the request does not say.
 const LATEST: u32 = 10;
@@ -47,13 +46,13 @@ pub fn router(dispatcher: Arc<Dispatcher>) -> OpenApiRouter {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SendCommand {
     /// What to do.
-    action: ActionName,
+    action: Action,
     /// How long `cycle` stays off, ms; 3000 where left out.
     #[schema(minimum = 100, maximum = 57_000)]
     off_ms: Option<u32>,
     /// What happens to a command that is pending there.
     #[serde(default)]
-    on_pending: OnPendingName,
+    on_pending: OnPending,
     /// How long to wait for the verdict, ms; 6000 where left out.
     #[schema(minimum = 1_000, maximum = 60_000)]
     timeout_ms: Option<u32>,
@@ -117,8 +116,8 @@ async fn send(
     let request = SendRequest {
         device: DeviceId::parse(&device)?,
         socket: parse_socket(&socket)?,
-        order: Order::new(body.action.into(), body.off_ms, body.timeout_ms)?,
-        on_pending: body.on_pending.into(),
+        order: Order::new(body.action, body.off_ms, body.timeout_ms)?,
+        on_pending: body.on_pending,
         send_offline: body.send_offline,
         key: idempotency_key(&headers, &caller)?,
         origin: caller.origin,
