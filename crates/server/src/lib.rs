@@ -1,7 +1,9 @@
 //! Dormouse: adapters, API, wiring and the command line.
 
 pub mod api;
+pub mod app;
 pub mod bridge;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod datadir;

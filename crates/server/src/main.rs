@@ -1,2 +1,19 @@
-//! Placeholder.
-fn main() {}
+//! `dormouse`: the platform in one binary.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use dormouse::cli::{Cli, run};
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the one line that says what failed")]
+            {
+                eprintln!("dormouse: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

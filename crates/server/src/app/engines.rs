@@ -1,0 +1,65 @@
+//! The files of the embedded engines, opened and closed together.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use dormouse_core::memory::hot::MemoryHot;
+use dormouse_core::ports::history::HistoryStore;
+use dormouse_core::ports::journal::Progress;
+use dormouse_core::site::SiteZone;
+
+use crate::config::Config;
+use crate::datadir::{DataDir, DataLock};
+use crate::journal::FileJournal;
+use crate::store::sqlite::{DORMOUSE, SqliteCommands, SqliteFile, SqliteHistory, Synchronous};
+
+const MIB: u64 = 1 << 20;
+
+/// Everything that is kept on disk or hot.
+#[derive(Debug)]
+pub(super) struct Engines {
+    pub(super) dormouse: SqliteFile,
+    pub(super) commands: SqliteCommands,
+    pub(super) history: Arc<SqliteHistory>,
+    pub(super) journal: Arc<FileJournal>,
+    pub(super) hot: Arc<MemoryHot>,
+    /// What the drain must remember of an earlier process.
+    pub(super) progress: Option<Progress>,
+    _lock: DataLock,
+}
+
+impl Engines {
+    pub(super) async fn open(config: &Config, data: DataDir) -> anyhow::Result<Self> {
+        let lock = data.lock()?;
+        let dormouse = SqliteFile::open(&data.dormouse_db(), DORMOUSE, Synchronous::Full)?;
+        let commands = SqliteCommands::open(&data.commands_db())?;
+        let zone = SiteZone::named(&config.site.time_zone)
+            .with_context(|| format!("site.time_zone: {:?}", config.site.time_zone))?;
+        let history = SqliteHistory::open(&data.history_db(), zone).await?;
+        let progress = history.progress().await?;
+        let position = progress.as_ref().map(|it| it.position);
+        let path = data.journal();
+        let size = u64::from(config.journal.size_mib) * MIB;
+        let journal = FileJournal::open(&path, size, position)
+            .with_context(|| format!("cannot open the journal {}", path.display()))?;
+        let budget = u64::from(config.hot.ring_budget_mib) * MIB;
+        Ok(Self {
+            dormouse,
+            commands,
+            history: Arc::new(history),
+            journal: Arc::new(journal),
+            hot: Arc::new(MemoryHot::new(usize::try_from(budget)?)),
+            progress,
+            _lock: lock,
+        })
+    }
+
+    /// Writes what is left and closes the files; the lock goes with `self`.
+    pub(super) async fn close(&self) {
+        self.journal.close();
+        self.journal.ended().await;
+        self.history.close().await;
+        self.commands.close().await;
+        self.dormouse.close().await;
+    }
+}

@@ -1,0 +1,200 @@
+//! The life of the process between ready and closed.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::serve::ListenerExt;
+use dormouse_core::clock::Clock;
+use dormouse_core::ports::hot::HotState;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{App, Services, engines::Engines, site, upkeep};
+use crate::config::Config;
+use crate::journal;
+use crate::mqtt::hand_over_credentials;
+use crate::tasks::Tasks;
+
+/// How long each half of a stop may take: first those who take in, then
+/// those who store.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often what others changed in the database is taken over, and what
+/// devices reported is stored.
+const SYNC: Duration = Duration::from_secs(1);
+/// How often the ring forgets what is too old.
+const SWEEP: Duration = Duration::from_secs(30);
+/// How often what is past its keeping is dropped.
+const PRUNE: Duration = Duration::from_secs(3_600);
+
+impl App {
+    /// Serves until `shutdown` completes or a task dies, then drains.
+    ///
+    /// # Errors
+    /// When a task ended that should not have.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let (front, mut front_deaths) = Tasks::new();
+        let (back, mut back_deaths) = Tasks::new();
+        let Self {
+            config,
+            engines,
+            services,
+            loops,
+            broker,
+            enrol,
+            http,
+            clock,
+            setup: _,
+        } = self;
+
+        let router = site::router(&services, &engines, &config, front.stopping());
+        front.spawn("http", serve(http, router, front.stopping()));
+        let stop = front.stopping();
+        front.spawn("mqtt", async move {
+            broker.run(stop).await.context("serving mqtt")
+        });
+        let registry = Arc::clone(&services.registry);
+        front.spawn(
+            "enrolment",
+            hand_over_credentials(registry, enrol, front.stopping()),
+        );
+
+        back.spawn("drain", journal::drain(loops.drain, back.stopping()));
+        back.spawn(
+            "commands",
+            upkeep::commands(loops.dispatch, Arc::clone(&clock), back.stopping()),
+        );
+        services.spawn(&back, &engines, &config, &clock);
+
+        let died = tokio::select! {
+            () = shutdown => None,
+            name = first_death(&mut front_deaths, &mut back_deaths) => name,
+        };
+        tracing::info!("stopping");
+        front.finish(GRACE).await;
+        back.finish(GRACE).await;
+        services.flush().await;
+        engines.close().await;
+        match died {
+            None => Ok(()),
+            Some(name) => bail!("{name} stopped unexpectedly"),
+        }
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    // Answers are small and whole: waiting to fill a packet only adds delay.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY not set");
+        }
+    });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+        .context("serving http")
+}
+
+async fn first_death(
+    front: &mut mpsc::Receiver<&'static str>,
+    back: &mut mpsc::Receiver<&'static str>,
+) -> Option<&'static str> {
+    tokio::select! {
+        name = front.recv() => name,
+        name = back.recv() => name,
+    }
+}
+
+impl Services {
+    /// Starts the loops that drive the services.
+    fn spawn(&self, tasks: &Tasks, engines: &Engines, config: &Config, clock: &Arc<dyn Clock>) {
+        tasks.spawn(
+            "presence",
+            upkeep::presence(
+                Arc::clone(&self.presence),
+                Arc::clone(clock),
+                tasks.stopping(),
+            ),
+        );
+        tasks.spawn(
+            "incidents",
+            upkeep::incidents(
+                Arc::clone(&self.incidents),
+                Arc::clone(&self.presence),
+                Arc::clone(clock),
+                tasks.stopping(),
+            ),
+        );
+        tasks.spawn(
+            "events",
+            upkeep::events(Arc::clone(&self.events), tasks.stopping()),
+        );
+        tasks.spawn(
+            "audit",
+            upkeep::audit(Arc::clone(&self.audit), tasks.stopping()),
+        );
+        let registry = Arc::clone(&self.registry);
+        tasks.spawn(
+            "registry",
+            upkeep::every("devices", SYNC, tasks.stopping(), move || {
+                let registry = Arc::clone(&registry);
+                async move {
+                    registry.refresh().await?;
+                    registry.flush().await
+                }
+            }),
+        );
+        let (hot, now) = (Arc::clone(&engines.hot), Arc::clone(clock));
+        tasks.spawn(
+            "ring",
+            upkeep::every("ring", SWEEP, tasks.stopping(), move || {
+                hot.sweep(now.now());
+                std::future::ready(Ok(()))
+            }),
+        );
+        self.spawn_pruning(tasks, config);
+    }
+
+    fn spawn_pruning(&self, tasks: &Tasks, config: &Config) {
+        let keep = config.retention;
+        let services = self.clone();
+        tasks.spawn(
+            "pruning",
+            upkeep::every("retention", PRUNE, tasks.stopping(), move || {
+                let services = services.clone();
+                async move {
+                    let day = Duration::from_secs(86_400);
+                    services.events.prune(keep.event_days).await?;
+                    services.incidents.prune(keep.event_days).await?;
+                    services.audit.prune(day * keep.audit_days).await?;
+                    services.access.prune().await?;
+                    Ok(())
+                }
+            }),
+        );
+    }
+
+    /// Stores what still waits; what cannot be stored is said.
+    async fn flush(&self) {
+        let outcomes = [
+            ("devices", self.registry.flush().await),
+            ("events", self.events.flush().await.map(drop)),
+            ("audit", self.audit.flush().await),
+        ];
+        for (what, outcome) in outcomes {
+            if let Err(error) = outcome {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(what, error, "not stored before the stop");
+            }
+        }
+    }
+}

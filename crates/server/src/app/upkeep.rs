@@ -1,0 +1,126 @@
+//! The loops that drive services: each waits for what is due, calls one
+//! method, and outlives a database that does not answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dormouse_core::clock::Clock;
+use dormouse_core::ports::PortError;
+use dormouse_core::services::audit::AuditLog;
+use dormouse_core::services::dispatcher::DispatchLoop;
+use dormouse_core::services::events::EventLog;
+use dormouse_core::services::incidents::Incidents;
+use dormouse_core::services::presence::PresenceTracker;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How long a loop rests after a database did not answer.
+const REST: Duration = Duration::from_secs(1);
+
+/// Settles commands until `stop`.
+pub(super) async fn commands(
+    mut dispatch: DispatchLoop,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let due = dispatch.next_due().map(|at| at.since(clock.instant()));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = dispatch.filled() => {}
+            () = after(due) => {}
+        }
+        dispatch.turn().await;
+    }
+}
+
+/// Declares offline who has been silent for too long, until `stop`.
+pub(super) async fn presence(
+    tracker: Arc<PresenceTracker>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let due = tracker.next_deadline().map(|at| at.since(clock.instant()));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tracker.deadline_moved() => {}
+            () = after(due) => {
+                tracker.run_due();
+            }
+        }
+    }
+}
+
+/// Judges losses and ends incidents until `stop`.
+pub(super) async fn incidents(
+    incidents: Arc<Incidents>,
+    tracker: Arc<PresenceTracker>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let due = incidents.next_deadline().map(|at| at.since(clock.instant()));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = incidents.deadline_moved() => {}
+            () = after(due) => {
+                let outcome = incidents.run_due(|key| tracker.is_online(key)).await;
+                rest_if_failed("incidents", outcome, &stop).await;
+            }
+        }
+    }
+}
+
+/// Stores events as they come until `stop`.
+pub(super) async fn events(log: Arc<EventLog>, stop: CancellationToken) -> anyhow::Result<()> {
+    while stop.run_until_cancelled(log.arrived()).await.is_some() {
+        let outcome = log.flush().await.map(drop);
+        rest_if_failed("events", outcome, &stop).await;
+    }
+    Ok(())
+}
+
+/// Stores audit entries as they come until `stop`.
+pub(super) async fn audit(log: Arc<AuditLog>, stop: CancellationToken) -> anyhow::Result<()> {
+    while stop.run_until_cancelled(log.filled()).await.is_some() {
+        let outcome = log.flush().await.map(drop);
+        rest_if_failed("audit", outcome, &stop).await;
+    }
+    Ok(())
+}
+
+/// Calls `work` every `period` until `stop`.
+pub(super) async fn every<F: Future<Output = Result<(), PortError>>>(
+    what: &'static str,
+    period: Duration,
+    stop: CancellationToken,
+    work: impl Fn() -> F,
+) -> anyhow::Result<()> {
+    let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let outcome = work().await;
+        rest_if_failed(what, outcome, &stop).await;
+    }
+    Ok(())
+}
+
+async fn rest_if_failed(
+    what: &'static str,
+    outcome: Result<(), PortError>,
+    stop: &CancellationToken,
+) {
+    if let Err(error) = outcome {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(what, error, "a database does not answer; trying again");
+        stop.run_until_cancelled(sleep(REST)).await;
+    }
+}
+
+async fn after(due: Option<Duration>) {
+    match due {
+        Some(wait) => sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
