@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use dormouse_core::services::registry::JoinMode;
 use dormouse_core::topic::Topics;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -108,21 +109,9 @@ pub struct Journal {
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     /// What the join key is worth.
-    pub mode: RegistrationMode,
+    pub mode: JoinMode,
     /// Devices that may wait in the inbox.
     pub pending_max: u32,
-}
-
-/// What the join key is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RegistrationMode {
-    /// An unknown device is taken at once.
-    Open,
-    /// A person is asked.
-    Approve,
-    /// It is refused.
-    Closed,
 }
 
 /// How long what is kept, in days.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use dormouse_core::memory::hot::MemoryHot;
+use dormouse_core::memory::MemoryHot;
 use dormouse_core::ports::history::HistoryStore;
 use dormouse_core::ports::journal::Progress;
 use dormouse_core::site::SiteZone;

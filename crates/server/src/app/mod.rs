@@ -39,7 +39,6 @@ pub struct Place {
 }
 
 /// A platform that holds its sockets but does not serve yet.
-#[derive(Debug)]
 pub struct App {
     config: Config,
     engines: Engines,
@@ -50,6 +49,12 @@ pub struct App {
     http: TcpListener,
     setup: Option<Secret>,
     clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
 }
 
 impl App {

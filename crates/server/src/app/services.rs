@@ -9,9 +9,7 @@ use dormouse_core::ports::{EventStore, IncidentStore};
 use dormouse_core::presence::OfflineAfter;
 use dormouse_core::services::access::{Access, AccessParts};
 use dormouse_core::services::audit::AuditLog;
-use dormouse_core::services::dispatcher::{
-    DispatchLoop, Dispatcher, DispatcherParts, dispatcher,
-};
+use dormouse_core::services::dispatcher::{DispatchLoop, Dispatcher, DispatcherParts, dispatcher};
 use dormouse_core::services::drain::Drain;
 use dormouse_core::services::events::EventLog;
 use dormouse_core::services::fleet::{Fleet, FleetParts};
@@ -77,10 +75,10 @@ pub(super) struct Loops {
 impl Services {
     pub(super) async fn build(parts: ServicesParts<'_>) -> anyhow::Result<(Self, Loops)> {
         let ServicesParts {
+            config,
             engines,
             link,
             clock,
-            ..
         } = &parts;
         let changes = Arc::new(DeviceChanges::default());
         let file = &engines.dormouse;
@@ -95,6 +93,8 @@ impl Services {
             sessions: Arc::clone(link) as _,
             enrol: Arc::clone(link) as _,
             watchers: vec![Arc::clone(&changes) as _],
+            join_mode: config.registration.mode,
+            pending_max: usize::try_from(config.registration.pending_max)?,
             clock: Arc::clone(clock),
         });
         let registry = Arc::new(registry.await?);

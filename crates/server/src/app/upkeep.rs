@@ -60,7 +60,9 @@ pub(super) async fn incidents(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
-        let due = incidents.next_deadline().map(|at| at.since(clock.instant()));
+        let due = incidents
+            .next_deadline()
+            .map(|at| at.since(clock.instant()));
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = incidents.deadline_moved() => {}
@@ -112,10 +114,14 @@ async fn rest_if_failed(
     stop: &CancellationToken,
 ) {
     if let Err(error) = outcome {
-        let error = &error as &dyn std::error::Error;
-        tracing::warn!(what, error, "a database does not answer; trying again");
+        say_failed(what, &error);
         stop.run_until_cancelled(sleep(REST)).await;
     }
+}
+
+fn say_failed(what: &str, error: &PortError) {
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(what, error, "a database does not answer; trying again");
 }
 
 async fn after(due: Option<Duration>) {

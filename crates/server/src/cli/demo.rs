@@ -85,7 +85,7 @@ async fn strips(registry: &Registry) -> anyhow::Result<Vec<Credentials>> {
                 ..DeviceSettings::default()
             };
             registry
-                .add(&actor, device, settings)
+                .add(&actor, &device, settings)
                 .await
                 .map(|(_, password)| password)
         }
