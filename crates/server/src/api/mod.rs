@@ -45,12 +45,17 @@ use axum::Router;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-/// Joins the modules' routers under `/api/v1` and collects their document.
-pub fn compose(modules: impl IntoIterator<Item = OpenApiRouter>) -> (Router, OpenApi) {
-    let versioned = modules
+/// Joins the modules' routers, those of `versioned` under `/api/v1`, and
+/// collects their document.
+pub fn compose(
+    plain: impl IntoIterator<Item = OpenApiRouter>,
+    versioned: impl IntoIterator<Item = OpenApiRouter>,
+) -> (Router, OpenApi) {
+    let join = |modules: OpenApiRouter, module| modules.merge(module);
+    let versioned = versioned.into_iter().fold(OpenApiRouter::new(), join);
+    plain
         .into_iter()
-        .fold(OpenApiRouter::new(), OpenApiRouter::merge);
-    OpenApiRouter::new()
+        .fold(OpenApiRouter::new(), join)
         .nest("/api/v1", versioned)
         .split_for_parts()
 }

@@ -19,7 +19,6 @@ const NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>Dormouse</tit
 The API is at <a href=/api/docs>/api/docs</a>.";
 
 /// Serves an asset, or the page itself for the paths that the page routes.
-#[expect(clippy::unused_async, reason = "a handler is an async function")]
 pub async fn page(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if path == "api" || path.starts_with("api/") {

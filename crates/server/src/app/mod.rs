@@ -2,6 +2,7 @@
 //! platform from its configuration, runs it, and takes it down.
 
 mod engines;
+mod probes;
 mod run;
 mod services;
 mod site;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use dormouse_broker::{Broker, Limits};
 use dormouse_core::clock::Clock;
+use dormouse_core::health::HealthRegistry;
 use dormouse_core::secret::Secret;
 use dormouse_core::topic::Topics;
 use tokio::net::TcpListener;
@@ -41,7 +43,8 @@ pub struct Place {
 /// A platform that holds its sockets but does not serve yet.
 pub struct App {
     config: Config,
-    engines: Engines,
+    engines: Arc<Engines>,
+    health: Arc<HealthRegistry>,
     services: Services,
     loops: Loops,
     broker: Broker,
@@ -68,6 +71,8 @@ impl App {
         let http_at = place.http.unwrap_or(config.http.listen);
         let mqtt_at = place.mqtt.unwrap_or(config.mqtt.listen);
         let engines = Engines::open(&config, DataDir::open(&place.data)?).await?;
+        let engines = Arc::new(engines);
+        let health = Arc::new(HealthRegistry::new(Arc::clone(&clock)));
         let topics = Topics::new(&config.mqtt.topic_root)?;
         let link = Arc::new(BrokerLink::new(topics.clone()));
         let (services, loops) = Services::build(ServicesParts {
@@ -100,6 +105,7 @@ impl App {
         Ok(Self {
             config,
             engines,
+            health,
             services,
             loops,
             broker,

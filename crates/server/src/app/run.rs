@@ -8,14 +8,20 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::serve::ListenerExt;
+use dormouse_broker::Broker;
 use dormouse_core::clock::Clock;
 use dormouse_core::ports::hot::HotState;
+use dormouse_core::services::dispatcher::DispatchLoop;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, Services, engines::Engines, site, upkeep};
+use super::engines::Engines;
+use super::probes::{Parts, probe};
+use super::site::{self, Site};
+use super::{App, Services, upkeep};
+use crate::api::live::Live;
 use crate::config::Config;
+use crate::dispatch;
 use crate::journal;
 use crate::mqtt::hand_over_credentials;
 use crate::tasks::Tasks;
@@ -42,6 +48,7 @@ impl App {
         let Self {
             config,
             engines,
+            health,
             services,
             loops,
             broker,
@@ -51,29 +58,42 @@ impl App {
             setup: _,
         } = self;
 
-        let router = site::router(&services, &engines, &config, front.stopping());
-        front.spawn("http", serve(http, router, front.stopping()));
-        let stop = front.stopping();
-        front.spawn("mqtt", async move {
-            broker.run(stop).await.context("serving mqtt")
+        let parts = Parts::register(&health);
+        parts.probe(&engines).await;
+        let (hub, fleet) = (Arc::clone(&services.live), Arc::clone(&services.fleet));
+        let live = Live::new(hub, fleet, front.stopping());
+        let router = site::router(&Site {
+            services: &services,
+            engines: &engines,
+            health: &health,
+            live: live.clone(),
+            clock: &clock,
         });
+        front.spawn("live", live.run());
+        front.spawn("http", serve(http, router, front.stopping()));
+        front.spawn("mqtt", mqtt(broker, front.stopping()));
         let registry = Arc::clone(&services.registry);
         front.spawn(
             "enrolment",
             hand_over_credentials(registry, enrol, front.stopping()),
         );
 
-        back.spawn("drain", journal::drain(loops.drain, back.stopping()));
+        health.set_running(true);
         back.spawn(
-            "commands",
-            upkeep::commands(loops.dispatch, Arc::clone(&clock), back.stopping()),
+            "health",
+            probe(parts, Arc::clone(&engines), back.stopping()),
         );
+        back.spawn("drain", journal::drain(loops.drain, back.stopping()));
+        let turning = commands(loops.dispatch, Arc::clone(&clock), back.stopping());
+        back.spawn("commands", turning);
         services.spawn(&back, &engines, &config, &clock);
 
         let died = tokio::select! {
             () = shutdown => None,
-            name = first_death(&mut front_deaths, &mut back_deaths) => name,
+            name = front_deaths.recv() => name,
+            name = back_deaths.recv() => name,
         };
+        health.set_running(false);
         tracing::info!("stopping");
         front.finish(GRACE).await;
         back.finish(GRACE).await;
@@ -104,14 +124,17 @@ async fn serve(
         .context("serving http")
 }
 
-async fn first_death(
-    front: &mut mpsc::Receiver<&'static str>,
-    back: &mut mpsc::Receiver<&'static str>,
-) -> Option<&'static str> {
-    tokio::select! {
-        name = front.recv() => name,
-        name = back.recv() => name,
-    }
+async fn mqtt(broker: Broker, stop: CancellationToken) -> anyhow::Result<()> {
+    broker.run(stop).await.context("serving mqtt")
+}
+
+async fn commands(
+    turning: DispatchLoop,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    dispatch::keep(turning, clock, stop).await;
+    Ok(())
 }
 
 impl Services {

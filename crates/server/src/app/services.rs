@@ -58,7 +58,7 @@ pub struct Services {
     /// Who watches.
     pub live: Arc<LiveHub>,
     /// The fleet as watchers see it.
-    pub fleet: Fleet,
+    pub fleet: Arc<Fleet>,
     /// Presence and the latest samples, for lists.
     pub view: Arc<LiveView>,
     /// Commands.
@@ -74,30 +74,14 @@ pub(super) struct Loops {
 
 impl Services {
     pub(super) async fn build(parts: ServicesParts<'_>) -> anyhow::Result<(Self, Loops)> {
-        let ServicesParts {
-            config,
-            engines,
-            link,
-            clock,
-        } = &parts;
+        let ServicesParts { engines, clock, .. } = &parts;
         let changes = Arc::new(DeviceChanges::default());
         let file = &engines.dormouse;
         let audit = Arc::new(AuditLog::new(
             Arc::new(SqliteAudit::new(file.clone())),
             Arc::clone(clock),
         ));
-        let registry = Registry::load(RegistryParts {
-            store: Arc::new(SqliteDevices::new(file.clone())),
-            settings: Arc::new(SqliteSettings::new(file.clone())),
-            audit: Arc::clone(&audit),
-            sessions: Arc::clone(link) as _,
-            enrol: Arc::clone(link) as _,
-            watchers: vec![Arc::clone(&changes) as _],
-            join_mode: config.registration.mode,
-            pending_max: usize::try_from(config.registration.pending_max)?,
-            clock: Arc::clone(clock),
-        });
-        let registry = Arc::new(registry.await?);
+        let registry = registry(&parts, &changes, &audit).await?;
         let access = access(file, &audit, clock)?;
         let watching = Watching::build(&registry, engines, clock).await?;
         let inflow = Arc::new(Inflow::new(InflowParts {
@@ -111,21 +95,7 @@ impl Services {
             Arc::clone(&engines.hot) as _,
             Arc::clone(&inflow) as _,
         ));
-        let (dispatcher, mut dispatch) = dispatcher(DispatcherParts {
-            store: Arc::new(engines.commands.clone()),
-            sink: Arc::clone(link) as _,
-            fleet: Arc::new(CommandFleet {
-                registry: Arc::clone(&registry),
-                presence: Arc::clone(&watching.presence),
-                live: Arc::clone(&watching.live),
-            }),
-            outlet: Arc::new(CommandOutlet {
-                live: Arc::clone(&watching.live),
-                events: Arc::clone(&watching.events),
-                audit: Arc::clone(&audit),
-            }),
-            clock: Arc::clone(clock),
-        });
+        let (dispatcher, mut dispatch) = commands(&parts, &registry, &watching, &audit);
         dispatch.recover().await?;
         inflow.connect(Arc::clone(&dispatcher));
         let drain = drain(&registry, &inflow, &watching, &ingest, engines).await?;
@@ -152,6 +122,49 @@ impl Services {
         };
         Ok((services, Loops { dispatch, drain }))
     }
+}
+
+async fn registry(
+    parts: &ServicesParts<'_>,
+    changes: &Arc<DeviceChanges>,
+    audit: &Arc<AuditLog>,
+) -> anyhow::Result<Arc<Registry>> {
+    let file = &parts.engines.dormouse;
+    let registry = Registry::load(RegistryParts {
+        store: Arc::new(SqliteDevices::new(file.clone())),
+        settings: Arc::new(SqliteSettings::new(file.clone())),
+        audit: Arc::clone(audit),
+        sessions: Arc::clone(&parts.link) as _,
+        enrol: Arc::clone(&parts.link) as _,
+        watchers: vec![Arc::clone(changes) as _],
+        join_mode: parts.config.registration.mode,
+        pending_max: usize::try_from(parts.config.registration.pending_max)?,
+        clock: Arc::clone(&parts.clock),
+    });
+    Ok(Arc::new(registry.await?))
+}
+
+fn commands(
+    parts: &ServicesParts<'_>,
+    registry: &Arc<Registry>,
+    watching: &Watching,
+    audit: &Arc<AuditLog>,
+) -> (Arc<Dispatcher>, DispatchLoop) {
+    dispatcher(DispatcherParts {
+        store: Arc::new(parts.engines.commands.clone()),
+        sink: Arc::clone(&parts.link) as _,
+        fleet: Arc::new(CommandFleet {
+            registry: Arc::clone(registry),
+            presence: Arc::clone(&watching.presence),
+            live: Arc::clone(&watching.live),
+        }),
+        outlet: Arc::new(CommandOutlet {
+            live: Arc::clone(&watching.live),
+            events: Arc::clone(&watching.events),
+            audit: Arc::clone(audit),
+        }),
+        clock: Arc::clone(&parts.clock),
+    })
 }
 
 fn access(
@@ -201,7 +214,7 @@ struct Watching {
     incidents: Arc<Incidents>,
     presence: Arc<PresenceTracker>,
     view: Arc<LiveView>,
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
 }
 
 impl Watching {
@@ -241,14 +254,14 @@ impl Watching {
             presence: Arc::clone(&presence),
             hot: Arc::clone(&engines.hot) as _,
         });
-        let fleet = Fleet::new(FleetParts {
+        let fleet = Arc::new(Fleet::new(FleetParts {
             directory,
             presence: Arc::clone(&presence),
             readings: Arc::clone(&view) as _,
             events: Arc::clone(&events),
             clock: Arc::clone(clock),
             version: env!("CARGO_PKG_VERSION"),
-        });
+        }));
         Ok(Self {
             event_store,
             live,

@@ -7,7 +7,6 @@ use std::time::Duration;
 use dormouse_core::clock::Clock;
 use dormouse_core::ports::PortError;
 use dormouse_core::services::audit::AuditLog;
-use dormouse_core::services::dispatcher::DispatchLoop;
 use dormouse_core::services::events::EventLog;
 use dormouse_core::services::incidents::Incidents;
 use dormouse_core::services::presence::PresenceTracker;
@@ -16,23 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a loop rests after a database did not answer.
 const REST: Duration = Duration::from_secs(1);
-
-/// Settles commands until `stop`.
-pub(super) async fn commands(
-    mut dispatch: DispatchLoop,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        let due = dispatch.next_due().map(|at| at.since(clock.instant()));
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = dispatch.filled() => {}
-            () = after(due) => {}
-        }
-        dispatch.turn().await;
-    }
-}
 
 /// Declares offline who has been silent for too long, until `stop`.
 pub(super) async fn presence(

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{Config, DEFAULT_TOML};
 
-/// A light IoT platform for fleets of smart power strips.
+/// A light platform for fleets of smart power strips.
 #[derive(Debug, Parser)]
 #[command(name = "dormouse", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -25,7 +25,7 @@ enum Command {
     /// Run the server and a building of simulated strips
     Demo(demo::Args),
     /// Simulate strips, or make load, against any broker
-    Sim(dormouse_sim::cli::Args),
+    Sim(Box<dormouse_sim::cli::Args>),
     /// Print every setting with its default
     Config,
 }
@@ -55,7 +55,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Sim(args) => serve::block_on(async {
             let stop = serve::stop_token()?;
             crate::observe::start(&Config::load(None, std::env::vars())?.log)?;
-            dormouse_sim::cli::run(args, stop).await
+            dormouse_sim::cli::run(*args, stop).await
         }),
         Command::Config => print(DEFAULT_TOML.trim_end()),
     }

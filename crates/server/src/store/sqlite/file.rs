@@ -146,6 +146,14 @@ impl SqliteFile {
         .map_err(PortError::unavailable)?
     }
 
+    /// Whether the file takes writes now.
+    ///
+    /// # Errors
+    /// When it does not, such as while another process holds its lock.
+    pub async fn probe(&self) -> Result<(), PortError> {
+        self.write(|_| Ok(())).await
+    }
+
     /// Finishes what was queued, checkpoints the log and closes the writer.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();

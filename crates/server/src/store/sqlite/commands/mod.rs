@@ -37,6 +37,14 @@ impl SqliteCommands {
         SqliteFile::open(path, MIGRATIONS, Synchronous::Behind).map(Self)
     }
 
+    /// Whether the file takes writes now.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn probe(&self) -> Result<(), PortError> {
+        self.0.probe().await
+    }
+
     /// Finishes what was queued and closes the file.
     pub async fn close(&self) {
         self.0.close().await;

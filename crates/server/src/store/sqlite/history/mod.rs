@@ -100,6 +100,14 @@ impl SqliteHistory {
         })
     }
 
+    /// Whether the file takes writes now.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn probe(&self) -> Result<(), PortError> {
+        self.file.probe().await
+    }
+
     /// Moves what is fresh into its place and closes the file.
     pub async fn close(&self) {
         let mut writing = self.writing.lock().await;

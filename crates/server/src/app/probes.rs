@@ -1,0 +1,110 @@
+//! Asks every part once a second whether it works.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dormouse_core::health::{HealthRegistry, PartHandle, Serves};
+use dormouse_core::ports::PortError;
+use tokio_util::sync::CancellationToken;
+
+use super::engines::Engines;
+use crate::journal::JournalStats;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(1);
+/// A database that takes longer than this to take an empty write is down.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The parts, as `/health` names them.
+#[derive(Debug)]
+pub(super) struct Parts {
+    mqtt: PartHandle,
+    hot: PartHandle,
+    dormouse: PartHandle,
+    commands: PartHandle,
+    history: PartHandle,
+    journal: PartHandle,
+}
+
+impl Parts {
+    pub(super) fn register(health: &Arc<HealthRegistry>) -> Self {
+        Self {
+            mqtt: health.add("mqtt", "embedded", Serves::Mqtt, true),
+            hot: health.add("redis", "memory", Serves::Hot, true),
+            dormouse: health.add("db", "sqlite", Serves::Database, true),
+            commands: health.add("commands", "sqlite", Serves::Database, true),
+            history: health.add("history", "sqlite", Serves::Database, true),
+            journal: health.add("journal", "file", Serves::Intake, true),
+        }
+    }
+
+    /// Asks all of them once.
+    pub(super) async fn probe(&self, engines: &Engines) {
+        report(&self.mqtt, Ok(()));
+        report(&self.hot, Ok(()));
+        report(&self.journal, judge(&engines.journal.stats()));
+        let (dormouse, commands, history) = tokio::join!(
+            answers(engines.dormouse.probe()),
+            answers(engines.commands.probe()),
+            answers(engines.history.probe()),
+        );
+        report(&self.dormouse, dormouse);
+        report(&self.commands, commands);
+        report(&self.history, history);
+    }
+
+    /// Says that the broker does not take connections any more.
+    pub(super) fn stopping(&self) {
+        self.mqtt.down("stopping");
+    }
+}
+
+/// Probes until `stop`.
+pub(super) async fn probe(
+    parts: Parts,
+    engines: Arc<Engines>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        parts.probe(&engines).await;
+    }
+    parts.stopping();
+    Ok(())
+}
+
+fn judge(journal: &JournalStats) -> Result<(), String> {
+    if let Some(reason) = &journal.failing {
+        return Err(format!("cannot be written: {reason}"));
+    }
+    if journal.full {
+        return Err("full: the database does not take what it holds".to_owned());
+    }
+    Ok(())
+}
+
+async fn answers(probe: impl Future<Output = Result<(), PortError>>) -> Result<(), String> {
+    match tokio::time::timeout(PATIENCE, probe).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(PortError::Unavailable(cause))) => Err(cause.to_string()),
+        Ok(Err(error @ PortError::Corrupt(_))) => Err(error.to_string()),
+        Err(_) => Err("does not answer in time".to_owned()),
+    }
+}
+
+/// Logs the moments when a part goes down and comes back.
+fn report(part: &PartHandle, state: Result<(), String>) {
+    match state {
+        Ok(()) => {
+            if part.up() {
+                tracing::info!(part = part.name(), "up");
+            }
+        }
+        Err(detail) => {
+            if part.down(detail.clone()) {
+                tracing::warn!(part = part.name(), detail, "down");
+            }
+        }
+    }
+}
