@@ -2,6 +2,7 @@
 //! platform from its configuration, runs it, and takes it down.
 
 mod engines;
+mod figures;
 mod probes;
 mod run;
 mod services;
@@ -19,7 +20,10 @@ use dormouse_core::health::HealthRegistry;
 use dormouse_core::secret::Secret;
 use dormouse_core::topic::Topics;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use utoipa::openapi::OpenApi;
 
+use crate::api::live::Live;
 use crate::clock::SystemClock;
 use crate::config::{Config, Mqtt};
 use crate::datadir::DataDir;
@@ -28,6 +32,7 @@ use crate::mqtt::{BrokerLink, DeviceHooks, EnrolRequests, HooksParts, enrol_requ
 use engines::Engines;
 pub use services::Services;
 use services::{Loops, ServicesParts};
+use site::Site;
 
 /// Where to run, besides what the configuration says.
 #[derive(Debug, Clone, Default)]
@@ -140,6 +145,25 @@ impl App {
     pub fn setup_path(&self) -> Option<String> {
         let secret = self.setup.as_ref()?;
         Some(format!("/setup?token={}", secret.expose()))
+    }
+
+    /// The API's document.
+    #[must_use]
+    pub fn document(&self) -> OpenApi {
+        self.site(CancellationToken::new()).api().1
+    }
+
+    /// The HTTP site, whose live connections end when `stop` fires.
+    fn site(&self, stop: CancellationToken) -> Site<'_> {
+        let (hub, fleet) = (&self.services.live, &self.services.fleet);
+        Site {
+            config: &self.config,
+            services: &self.services,
+            engines: &self.engines,
+            health: &self.health,
+            live: Live::new(Arc::clone(hub), Arc::clone(fleet), stop),
+            clock: &self.clock,
+        }
     }
 
     /// The services, for whoever runs in the same process.

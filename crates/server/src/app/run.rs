@@ -17,9 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::engines::Engines;
 use super::probes::{Parts, probe};
-use super::site::{self, Site};
 use super::{App, Services, upkeep};
-use crate::api::live::Live;
 use crate::config::Config;
 use crate::dispatch;
 use crate::journal;
@@ -45,6 +43,10 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let (front, mut front_deaths) = Tasks::new();
         let (back, mut back_deaths) = Tasks::new();
+        let parts = Parts::register(&self.health);
+        parts.probe(&self.engines).await;
+        let site = self.site(front.stopping());
+        let (live, router) = (site.live.clone(), site.router()?);
         let Self {
             config,
             engines,
@@ -58,17 +60,6 @@ impl App {
             setup: _,
         } = self;
 
-        let parts = Parts::register(&health);
-        parts.probe(&engines).await;
-        let (hub, fleet) = (Arc::clone(&services.live), Arc::clone(&services.fleet));
-        let live = Live::new(hub, fleet, front.stopping());
-        let router = site::router(&Site {
-            services: &services,
-            engines: &engines,
-            health: &health,
-            live: live.clone(),
-            clock: &clock,
-        });
         front.spawn("live", live.run());
         front.spawn("http", serve(http, router, front.stopping()));
         front.spawn("mqtt", mqtt(broker, front.stopping()));

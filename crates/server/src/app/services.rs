@@ -63,6 +63,8 @@ pub struct Services {
     pub view: Arc<LiveView>,
     /// Commands.
     pub dispatcher: Arc<Dispatcher>,
+    /// The way out to devices.
+    pub link: Arc<BrokerLink>,
 }
 
 /// What runs in the background.
@@ -119,6 +121,7 @@ impl Services {
             fleet: watching.fleet,
             view: watching.view,
             dispatcher,
+            link: Arc::clone(&parts.link),
         };
         Ok((services, Loops { dispatch, drain }))
     }

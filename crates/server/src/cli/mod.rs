@@ -4,10 +4,13 @@ mod demo;
 mod serve;
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::api::openapi;
+use crate::app::{App, Place};
 use crate::config::{Config, DEFAULT_TOML};
 
 /// A light platform for fleets of smart power strips.
@@ -28,6 +31,8 @@ enum Command {
     Sim(Box<dormouse_sim::cli::Args>),
     /// Print every setting with its default
     Config,
+    /// Print the API's document
+    Openapi,
 }
 
 /// Where settings come from.
@@ -58,7 +63,28 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             dormouse_sim::cli::run(*args, stop).await
         }),
         Command::Config => print(DEFAULT_TOML.trim_end()),
+        Command::Openapi => print(document()?.trim_end()),
     }
+}
+
+/// The API's document, as a platform in a folder of its own tells it.
+fn document() -> anyhow::Result<String> {
+    let folder = tempfile::tempdir()?;
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let place = Place {
+        data: folder.path().to_owned(),
+        http: Some(any_port),
+        mqtt: Some(any_port),
+    };
+    let mut config = Config::load(None, [])?;
+    config.journal.size_mib = 1;
+    let mut text = String::new();
+    serve::block_on(async {
+        let app = App::build(config, place).await?;
+        text = openapi::to_text(&app.document())?;
+        Ok(())
+    })?;
+    Ok(text)
 }
 
 /// Writes one result on standard output.

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use dormouse_broker::{BrokerHandle, KickReason as BrokerKick, Message, QoS};
+use dormouse_broker::{BrokerHandle, KickReason as BrokerKick, Message, QoS, Stats};
 use dormouse_core::ids::DeviceId;
 use dormouse_core::ports::{
     CommandSink, EnrolSink, KickReason, NotSent, OutboundCommand, SessionControl,
@@ -35,6 +35,12 @@ impl BrokerLink {
     /// Connects the link; the first handle stays.
     pub fn connect(&self, handle: BrokerHandle) {
         self.handle.set(handle).ok();
+    }
+
+    /// What the broker has counted; `None` before it runs.
+    #[must_use]
+    pub fn stats(&self) -> Option<Stats> {
+        self.handle.get().map(BrokerHandle::stats)
     }
 }
 

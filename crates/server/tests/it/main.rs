@@ -2,9 +2,12 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "in a test a surprise is a failure"
 )]
 
 mod life;
+mod strip;
 mod support;
+mod thread;

@@ -98,11 +98,6 @@ impl Server {
         }
     }
 
-    /// An administrator's API token.
-    pub(crate) fn token(&self) -> &str {
-        &self.token
-    }
-
     /// Ends the process at once, as a crash would.
     pub(crate) async fn kill(mut self) -> PathBuf {
         self.child.kill().await.unwrap();

@@ -105,7 +105,7 @@ async fn api() -> Api {
         role: Role::Admin,
         key: "user:ann".into(),
     };
-    let (router, _) = crate::api::compose([router(dispatcher.clone())]);
+    let (router, _) = crate::api::compose([], [router(dispatcher.clone())]);
     let stop = CancellationToken::new();
     let keeper = crate::dispatch::keep(commands, clock.clone(), stop.clone());
     Api {

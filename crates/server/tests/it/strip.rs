@@ -1,0 +1,114 @@
+//! A strip as a plain MQTT client.
+
+use std::time::Duration;
+
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
+use serde_json::Value;
+
+use crate::support::{PATIENCE, Server};
+
+/// A connected client that speaks for one device.
+pub(crate) struct Strip {
+    pub(crate) id: String,
+    pub(crate) client: AsyncClient,
+    events: EventLoop,
+}
+
+impl Strip {
+    /// Connects as `id`, announces itself with `sockets` sockets, all off, and
+    /// listens for commands.
+    pub(crate) async fn connect(server: &Server, id: &str, password: &str, sockets: u8) -> Self {
+        let mut strip = Self::open(server, id, password);
+        strip.until_connected().await;
+        let topic = strip.topic("cmd");
+        strip
+            .client
+            .subscribe(topic, QoS::AtLeastOnce)
+            .await
+            .unwrap();
+        strip
+            .until(|event| matches!(event, Event::Incoming(Packet::SubAck(_))))
+            .await;
+        let sockets: Vec<Value> = (1..=sockets)
+            .map(|n| serde_json::json!({"socketId": n, "on": false}))
+            .collect();
+        let status =
+            serde_json::json!({"online": true, "boot": 1, "conn": 1, "seq": 1, "sockets": sockets});
+        strip.publish("status", &status).await;
+        strip
+    }
+
+    /// A client that has not connected yet.
+    pub(crate) fn open(server: &Server, id: &str, password: &str) -> Self {
+        let (host, port) = server.mqtt();
+        let mut options = MqttOptions::new(id, host, port);
+        options.set_credentials(id, password);
+        options.set_keep_alive(Duration::from_secs(30));
+        let (client, events) = AsyncClient::new(options, 64);
+        Self {
+            id: id.to_owned(),
+            client,
+            events,
+        }
+    }
+
+    /// The device's own topic.
+    pub(crate) fn topic(&self, channel: &str) -> String {
+        format!("dorm/{}/{channel}", self.id)
+    }
+
+    /// Publishes with QoS 1 and waits for the acknowledgement.
+    pub(crate) async fn publish(&mut self, channel: &str, body: &Value) {
+        let topic = self.topic(channel);
+        self.client
+            .publish(topic, QoS::AtLeastOnce, false, body.to_string())
+            .await
+            .unwrap();
+        self.until(|event| matches!(event, Event::Incoming(Packet::PubAck(_))))
+            .await;
+    }
+
+    /// The next command.
+    pub(crate) async fn command(&mut self) -> Value {
+        let event = self
+            .until(|event| matches!(event, Event::Incoming(Packet::Publish(_))))
+            .await;
+        match &event {
+            Event::Incoming(Packet::Publish(publish)) => {
+                assert!(!publish.retain, "a command is never retained");
+                serde_json::from_slice(&publish.payload).unwrap()
+            }
+            Event::Incoming(_) | Event::Outgoing(_) => panic!("not a publication: {event:?}"),
+        }
+    }
+
+    /// Drives the connection until an event that `wanted` takes.
+    pub(crate) async fn until(&mut self, mut wanted: impl FnMut(&Event) -> bool) -> Event {
+        let found = tokio::time::timeout(PATIENCE, async {
+            loop {
+                let event = self.events.poll().await.unwrap();
+                if wanted(&event) {
+                    return event;
+                }
+            }
+        });
+        found.await.expect("the awaited packet comes in time")
+    }
+
+    /// Drives the connection until it is refused.
+    pub(crate) async fn until_refused(&mut self) -> String {
+        let refused = tokio::time::timeout(PATIENCE, async {
+            loop {
+                if let Err(error) = self.events.poll().await {
+                    return error.to_string();
+                }
+            }
+        });
+        refused.await.expect("the broker answers in time")
+    }
+
+    async fn until_connected(&mut self) {
+        self.until(|event| matches!(event, Event::Incoming(Packet::ConnAck(_))))
+            .await;
+    }
+}
