@@ -216,11 +216,11 @@ impl BrokerHandle {
     }
 
     /// Closes all connections of an identity; returns how many there were. With
-    /// [`KickReason::Revoked`] its sessions are forgotten too: once this has
-    /// returned, nothing is queued for it any more.
+    /// [`KickReason::Revoked`] its sessions are forgotten too, and who was let in
+    /// before and is still connecting is refused.
     #[must_use]
     pub fn kick(&self, identity: &str, reason: KickReason) -> usize {
-        let (kicked, away) = self.shared.registry.kick(identity, reason);
+        let (kicked, away) = self.shared.registry.kick(identity, reason, Instant::now());
         if reason == KickReason::Revoked {
             for mailbox in away {
                 if self.shared.registry.forget_if(&mailbox, |_| true) {

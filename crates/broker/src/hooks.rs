@@ -19,8 +19,8 @@ use crate::session::Session;
 ///
 /// All methods but [`Hooks::authenticate`] are called on the connection's own
 /// task and must return quickly without blocking. For one connection they come
-/// in order: `connected`, any number of `authorize_…` and `publish`, and exactly
-/// one `disconnected`, which comes before the `connected` of a connection that
+/// in order: `connected`, any number of `authorize_…`, `subscribed` and
+/// `publish`, and exactly one `disconnected`, which comes before the `connected` of a connection that
 /// takes the session over.
 #[async_trait]
 pub trait Hooks: Send + Sync + 'static {
@@ -39,6 +39,11 @@ pub trait Hooks: Send + Sync + 'static {
     /// Decides whether a client may subscribe to a filter (of a shared
     /// subscription: the part behind the group).
     fn authorize_subscribe(&self, session: &Session, filter: &str) -> bool;
+
+    /// A subscription is in force: messages published from now on reach it.
+    fn subscribed(&self, session: &Session, filter: &str) {
+        let _ = (session, filter);
+    }
 
     /// Takes one accepted publication, in the order in which the client sent
     /// them, or a will.

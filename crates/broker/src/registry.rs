@@ -26,6 +26,9 @@ struct Inner {
     /// Sessions of all identities together.
     sessions: usize,
     last_id: u64,
+    /// When identities were revoked, for as long as someone who was let in
+    /// before may still be on the way to its session.
+    revoked: HashMap<Arc<str>, Instant>,
     stopping: bool,
 }
 
@@ -39,6 +42,8 @@ struct IdentityEntry {
 /// What a connection wants of its session.
 #[derive(Debug)]
 pub(crate) struct Wish {
+    /// When the connection was made.
+    pub(crate) since: Instant,
     pub(crate) clean_start: bool,
     /// How long to keep the session when the client goes.
     pub(crate) keep: Duration,
@@ -57,6 +62,8 @@ pub(crate) enum Claim {
     HeldOff { holder: Live, began: Option<u32> },
     /// There are too many sessions.
     Full,
+    /// Its identity was revoked after it had been let in.
+    Revoked,
     /// The broker is stopping.
     Stopping,
 }
@@ -100,16 +107,23 @@ impl Registry {
             identities,
             sessions,
             last_id,
+            revoked,
             ..
         } = &mut *inner;
         let identity = session.identity();
+        if revoked
+            .get(&identity.name)
+            .is_some_and(|at| *at >= wish.since)
+        {
+            return Claim::Revoked;
+        }
         let entry = identities.entry(identity.name.clone()).or_default();
         if let Some(rival) = entry.rival(session) {
             return entry.take_over(rival, identity.exclusive, limits, now);
         }
         let kept = entry.find(session, wish.clean_start);
-        if kept.is_none() && *sessions >= limits.sessions && entry.sessions.is_empty() {
-            if entry.swaps.is_none() {
+        if *sessions >= limits.sessions && !entry.has_place(session) {
+            if entry.sessions.is_empty() && entry.swaps.is_none() {
                 identities.remove(&identity.name);
             }
             return Claim::Full;
@@ -168,8 +182,16 @@ impl Registry {
 
     /// Orders the connections of an identity to close; returns how many there
     /// were, and the sessions without a connection.
-    pub(crate) fn kick(&self, identity: &str, reason: KickReason) -> (usize, Vec<Arc<Mailbox>>) {
-        let inner = self.lock();
+    pub(crate) fn kick(
+        &self,
+        identity: &str,
+        reason: KickReason,
+        now: Instant,
+    ) -> (usize, Vec<Arc<Mailbox>>) {
+        let mut inner = self.lock();
+        if reason == KickReason::Revoked {
+            inner.revoked.insert(identity.into(), now);
+        }
         let mut kicked = 0;
         let mut away = Vec::new();
         let sessions = inner.identities.get(identity).into_iter();
@@ -207,9 +229,13 @@ impl Registry {
         mailboxes.iter().map(|mailbox| describe(mailbox)).collect()
     }
 
-    /// Forgets logs of takeovers that say nothing any more.
-    pub(crate) fn sweep(&self, now: Instant) {
-        self.lock().identities.retain(|_, entry| {
+    /// Forgets takeovers and revocations that say nothing any more.
+    pub(crate) fn sweep(&self, limits: &Limits, now: Instant) {
+        let mut inner = self.lock();
+        inner
+            .revoked
+            .retain(|_, at| now.duration_since(*at) <= limits.connect_timeout);
+        inner.identities.retain(|_, entry| {
             if entry
                 .swaps
                 .as_ref()
@@ -278,6 +304,15 @@ impl IdentityEntry {
         }
         rival.link.close(Disconnect::TakenOver);
         Claim::Wait(rival)
+    }
+
+    /// Whether the connection resumes or replaces a session, and so needs no
+    /// room for another.
+    fn has_place(&self, session: &Session) -> bool {
+        if session.identity().exclusive {
+            return !self.sessions.is_empty();
+        }
+        self.sessions.contains_key(session.client_id())
     }
 
     fn find(&self, session: &Session, clean_start: bool) -> Option<Arc<Mailbox>> {

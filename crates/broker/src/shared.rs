@@ -1,5 +1,6 @@
 //! What all connections of one broker share.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,15 +42,26 @@ impl Shared {
             .publish(message, &self.limits, &self.counters, now)
     }
 
+    /// Calls a hook where its panic must not keep us from what comes next.
+    pub(crate) fn guarded<R>(&self, call: impl FnOnce(&dyn Hooks) -> R) -> Option<R> {
+        let result = std::panic::catch_unwind(AssertUnwindSafe(|| call(&*self.hooks)));
+        if result.is_err() {
+            count(&self.counters.panics, 1);
+        }
+        result.ok()
+    }
+
     /// Publishes the will of a client that is gone, if it may.
     pub(crate) fn publish_will(&self, session: &Session, mailbox: &Mailbox, will: Will) {
         let now = Instant::now();
-        let verdict = self
-            .hooks
-            .authorize_publish(session, &will.topic, will.retain, will.qos);
-        if verdict == PublishVerdict::Deny {
-            count(&self.counters.denied_publish, 1);
-            return;
+        let (topic, retain, qos) = (&*will.topic, will.retain, will.qos);
+        match self.guarded(|hooks| hooks.authorize_publish(session, topic, retain, qos)) {
+            Some(PublishVerdict::Allow) => {}
+            Some(PublishVerdict::Deny) => {
+                count(&self.counters.denied_publish, 1);
+                return;
+            }
+            None => return,
         }
         count(&self.counters.wills, 1);
         let inbound = Inbound {
@@ -63,9 +75,9 @@ impl Shared {
             origin: Origin::Will,
             properties: MessageProperties::of_block(&will.forwarded),
         };
-        match self.hooks.publish(session, &inbound, Ack::none()) {
-            Routing::Nobody => {}
-            Routing::Subscribers => {
+        match self.guarded(|hooks| hooks.publish(session, &inbound, Ack::none())) {
+            Some(Routing::Nobody) | None => {}
+            Some(Routing::Subscribers) => {
                 self.route(&Arc::new(will.into_stored(mailbox.id, now)), now);
             }
         }
@@ -105,7 +117,7 @@ impl Shared {
     /// Forgets what is of no use any more.
     pub(crate) fn sweep(&self, now: Instant) {
         self.router.retained.sweep(now);
-        self.registry.sweep(now);
+        self.registry.sweep(&self.limits, now);
     }
 
     pub(crate) fn stats(&self) -> Stats {

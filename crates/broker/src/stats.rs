@@ -78,7 +78,7 @@ stats! {
     wills,
     /// Times that one session or identity was taken over by a newer connection.
     takeovers,
-    /// Connections whose task panicked; always a defect.
+    /// Hooks or connections that panicked; always a defect.
     panics,
 }
 

@@ -48,7 +48,8 @@ impl Attachment {
             return reason;
         }
         self.count(reason);
-        self.shared.hooks.disconnected(&self.session, &reason);
+        self.shared
+            .guarded(|hooks| hooks.disconnected(&self.session, &reason));
         let now = Instant::now();
         let (will, absence) = self.part(reason, now);
         if let Some(will) = will {

@@ -17,7 +17,7 @@ use super::end::Attachment;
 use crate::codec::{
     self, ConnAck, ConnectPacket, DecodeError, Frame, Framed, Protocol, ReasonCode,
 };
-use crate::hooks::{Attempt, ConnectRequest, IdentityConflict};
+use crate::hooks::{Attempt, ConnectRefused, ConnectRequest, IdentityConflict};
 use crate::limits::Limits;
 use crate::link::Link;
 use crate::message::Will;
@@ -99,6 +99,7 @@ async fn let_in(
     if packet.terms.authentication_method.is_some() {
         return Err(Refusal::AuthenticationMethod);
     }
+    let since = Instant::now();
     let (client_id, assigned) = client_id(packet)?;
     let request = ConnectRequest {
         client_id: &client_id,
@@ -117,6 +118,7 @@ async fn let_in(
     let session = Arc::new(session);
     let keep_s = keep_s(packet, &shared.limits);
     let mut wish = Wish {
+        since,
         clean_start: packet.clean_start,
         keep: Duration::from_secs(keep_s.into()),
         will: packet.will.as_ref().map(Will::of_packet).map(Box::new),
@@ -165,6 +167,7 @@ async fn claim(
                 return Err(Refusal::HeldOff);
             }
             Claim::Full => return Err(Refusal::TooManySessions),
+            Claim::Revoked => return Err(Refusal::Application(ConnectRefused::NotAuthorized)),
             Claim::Stopping => return Err(Refusal::ServerStopping),
         }
     }

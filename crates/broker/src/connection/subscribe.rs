@@ -68,6 +68,7 @@ impl Client {
             id,
         };
         let is_new = shared.router.subscriptions.add(filter, subscriber);
+        shared.hooks.subscribed(session, filter.pattern);
         let wants_retained = match options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => is_new,

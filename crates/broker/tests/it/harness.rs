@@ -14,6 +14,7 @@ use dormouse_broker::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,8 @@ pub(crate) struct TestHooks {
     pub(crate) acks: Mutex<Vec<Ack>>,
     pub(crate) log: Mutex<Vec<String>>,
     pub(crate) denied: Mutex<HashSet<String>>,
+    /// Lets one client with the name `slow` be authenticated.
+    pub(crate) gate: Notify,
 }
 
 impl TestHooks {
@@ -77,6 +80,10 @@ impl TestHooks {
 #[async_trait]
 impl Hooks for TestHooks {
     async fn authenticate(&self, request: &ConnectRequest<'_>) -> Result<Identity, ConnectRefused> {
+        if request.username == Some("slow") {
+            self.note("authenticating slow".into());
+            self.gate.notified().await;
+        }
         match (request.username, request.password) {
             (None, _) => Ok(Identity::shared("anonymous")),
             (Some(name), Some(b"secret")) if name.starts_with("device-") => {
@@ -122,12 +129,17 @@ impl Hooks for TestHooks {
         }
     }
 
+    fn subscribed(&self, session: &Session, filter: &str) {
+        self.note(format!("subscribed {} {filter}", session.client_id()));
+    }
+
     fn connected(&self, session: &Session) {
         self.note(format!("connected {}", session.client_id()));
     }
 
     fn disconnected(&self, session: &Session, reason: &Disconnect) {
         self.note(format!("disconnected {}: {reason}", session.client_id()));
+        assert!(!session.client_id().starts_with("panic"), "asked to panic");
     }
 
     fn refused(&self, _: &Attempt<'_>, reason: &Refusal) {

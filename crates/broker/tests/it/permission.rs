@@ -19,6 +19,8 @@ async fn a_denied_subscription_fails_and_nobody_is_disconnected() {
         assert_eq!(client.next().await, Packet::SubAck { id: 7, codes });
         client.ping().await;
     }
+    assert_eq!(broker.hooks.count("subscribed c ok"), 2);
+    assert_eq!(broker.hooks.count("subscribed"), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! Who has which session: takeover, exclusive identities, kicks, the end.
 
+use std::time::Duration;
+
 use dormouse_broker::{KickReason, Limits, Message, QoS};
 
 use crate::harness::TestBroker;
@@ -23,7 +25,14 @@ async fn the_newest_connection_of_a_session_wins_and_there_is_no_will() {
         watcher.ping().await;
         new.leave().await;
         watcher.leave().await;
-        let log = broker.hooks.log.lock().unwrap().join("\n");
+        let log = broker.hooks.log.lock().unwrap().clone();
+        let log: Vec<_> = log
+            .iter()
+            .filter(|line| line.contains("connected"))
+            .collect();
+        let log = log
+            .into_iter()
+            .fold(String::new(), |all, line| all + line + "\n");
         let order = [
             format!("connected {name}\n"),
             format!("disconnected {name}: taken over by a newer connection\n"),
@@ -240,12 +249,54 @@ async fn a_session_survives_in_memory_only_up_to_the_limit() {
     let broker = TestBroker::with(limits).await;
     let _a = broker.connect(Connect::new(V5, "a")).await;
     let _b = broker.connect(Connect::new(V5, "b")).await;
-    let (_, code, _) = broker
-        .try_connect(Connect::new(V5, "c").login("other", "secret"))
-        .await;
-    assert_eq!(code, 0x97);
+    for connect in [
+        Connect::new(V5, "c"),
+        Connect::new(V5, "c").login("other", "secret"),
+    ] {
+        let (_, code, _) = broker.try_connect(connect).await;
+        assert_eq!(code, 0x97);
+    }
     let (mut again, code, _) = broker.try_connect(Connect::new(V5, "a")).await;
     assert_eq!(code, 0, "a session replaced needs no more room");
     again.send(&[0xC0, 0]).await;
     assert_eq!(again.next().await, Packet::Pong);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_revoked_while_connecting_does_not_get_in() {
+    let broker = TestBroker::start().await;
+    let connect = Connect::new(V5, "c").login("slow", "secret");
+    let mut client = broker.dial(V5).await;
+    client.send(&connect.bytes()).await;
+    broker.until_heard("authenticating slow").await;
+    assert_eq!(broker.handle.kick("slow", KickReason::Revoked), 0);
+    broker.hooks.gate.notify_one();
+    assert!(matches!(
+        client.next().await,
+        Packet::ConnAck { code: 0x87, .. }
+    ));
+    assert_eq!(broker.hooks.count("connected"), 0);
+    // Who connects after that shows new credentials.
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let mut client = broker.dial(V5).await;
+    client.send(&connect.bytes()).await;
+    broker.hooks.gate.notify_one();
+    assert!(matches!(
+        client.next().await,
+        Packet::ConnAck { code: 0, .. }
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_while_a_client_goes_does_not_keep_its_session() {
+    let broker = TestBroker::start().await;
+    let connect = || Connect::new(V5, "panic-at-the-end").will("w", "panic");
+    drop(broker.connect(connect()).await);
+    broker
+        .until("two panics", |b| b.handle.stats().panics == 2)
+        .await;
+    broker
+        .until("gone", |b| b.handle.sessions().is_empty())
+        .await;
+    broker.connect(connect()).await.ping().await;
 }
