@@ -8,7 +8,6 @@ pub mod clock;
 pub mod config;
 pub mod datadir;
 pub mod device_csv;
-pub mod dispatch;
 pub mod journal;
 pub mod mqtt;
 pub mod observe;

@@ -23,6 +23,8 @@ pub(super) struct Engines {
     pub(super) history: Arc<SqliteHistory>,
     pub(super) journal: Arc<FileJournal>,
     pub(super) hot: Arc<MemoryHot>,
+    /// Where the site's days begin.
+    pub(super) zone: SiteZone,
     /// What the drain must remember of an earlier process.
     pub(super) progress: Option<Progress>,
     _lock: DataLock,
@@ -35,7 +37,7 @@ impl Engines {
         let commands = SqliteCommands::open(&data.commands_db())?;
         let zone = SiteZone::named(&config.site.time_zone)
             .with_context(|| format!("site.time_zone: {:?}", config.site.time_zone))?;
-        let history = SqliteHistory::open(&data.history_db(), zone).await?;
+        let history = SqliteHistory::open(&data.history_db(), zone.clone()).await?;
         let progress = history.progress().await?;
         let position = progress.as_ref().map(|it| it.position);
         let path = data.journal();
@@ -49,6 +51,7 @@ impl Engines {
             history: Arc::new(history),
             journal: Arc::new(journal),
             hot: Arc::new(MemoryHot::new(usize::try_from(budget)?)),
+            zone,
             progress,
             _lock: lock,
         })

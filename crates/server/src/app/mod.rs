@@ -7,7 +7,7 @@ mod probes;
 mod run;
 mod services;
 mod site;
-mod upkeep;
+mod watching;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::engines::Engines;
 use super::probes::{Parts, probe};
-use super::{App, Services, upkeep};
+use super::{App, Services};
 use crate::config::Config;
-use crate::dispatch;
 use crate::journal;
 use crate::mqtt::hand_over_credentials;
 use crate::tasks::Tasks;
+use crate::upkeep;
 
 /// How long each half of a stop may take: first those who take in, then
 /// those who store.
@@ -124,7 +124,7 @@ async fn commands(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    dispatch::keep(turning, clock, stop).await;
+    upkeep::commands(turning, clock, stop).await;
     Ok(())
 }
 
@@ -175,6 +175,10 @@ impl Services {
                 std::future::ready(Ok(()))
             }),
         );
+        let retention = Arc::clone(&self.retention);
+        tasks.spawn("retention", upkeep::retention(retention, tasks.stopping()));
+        let statistics = Arc::clone(&self.statistics);
+        tasks.spawn("periods", upkeep::periods(statistics, tasks.stopping()));
         self.spawn_pruning(tasks, config);
     }
 
@@ -183,7 +187,7 @@ impl Services {
         let services = self.clone();
         tasks.spawn(
             "pruning",
-            upkeep::every("retention", PRUNE, tasks.stopping(), move || {
+            upkeep::every("pruning", PRUNE, tasks.stopping(), move || {
                 let services = services.clone();
                 async move {
                     let day = Duration::from_secs(86_400);
@@ -191,6 +195,8 @@ impl Services {
                     services.incidents.prune(keep.event_days).await?;
                     services.audit.prune(day * keep.audit_days).await?;
                     services.access.prune().await?;
+                    let keep_commands = day * keep.command_days;
+                    services.dispatcher.forget_older_than(keep_commands).await?;
                     Ok(())
                 }
             }),

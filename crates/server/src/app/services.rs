@@ -3,22 +3,24 @@
 use std::sync::Arc;
 
 use dormouse_core::clock::Clock;
-use dormouse_core::directory::Directory;
 use dormouse_core::live::LiveHub;
-use dormouse_core::ports::{EventStore, IncidentStore};
-use dormouse_core::presence::OfflineAfter;
+use dormouse_core::retention::RetentionRules;
 use dormouse_core::services::access::{Access, AccessParts};
 use dormouse_core::services::audit::AuditLog;
 use dormouse_core::services::dispatcher::{DispatchLoop, Dispatcher, DispatcherParts, dispatcher};
 use dormouse_core::services::drain::Drain;
 use dormouse_core::services::events::EventLog;
-use dormouse_core::services::fleet::{Fleet, FleetParts};
+use dormouse_core::services::fleet::Fleet;
+use dormouse_core::services::history::History;
 use dormouse_core::services::incidents::Incidents;
 use dormouse_core::services::ingest::Ingest;
-use dormouse_core::services::presence::{NeverBehind, PresenceParts, PresenceTracker};
+use dormouse_core::services::presence::PresenceTracker;
 use dormouse_core::services::registry::{Registry, RegistryParts};
+use dormouse_core::services::retention::Retention;
+use dormouse_core::services::statistics::Statistics;
 
 use super::engines::Engines;
+use super::watching::Watching;
 use crate::bridge::{
     CommandFleet, CommandOutlet, DeviceChanges, DeviceChangesParts, Inflow, InflowParts,
     JournalKeeper, KeeperParts, LiveView,
@@ -26,9 +28,7 @@ use crate::bridge::{
 use crate::config::Config;
 use crate::mqtt::BrokerLink;
 use crate::password::Argon2Hasher;
-use crate::store::sqlite::{
-    SqliteAudit, SqliteDevices, SqliteEvents, SqliteIncidents, SqlitePeople, SqliteSettings,
-};
+use crate::store::sqlite::{SqliteAudit, SqliteDevices, SqlitePeople, SqliteSettings};
 
 /// What services are made of.
 pub(super) struct ServicesParts<'a> {
@@ -61,6 +61,12 @@ pub struct Services {
     pub fleet: Arc<Fleet>,
     /// Presence and the latest samples, for lists.
     pub view: Arc<LiveView>,
+    /// What was measured, for charts and exports.
+    pub history: History,
+    /// Energy and completeness of the fleet.
+    pub statistics: Arc<Statistics>,
+    /// Drops what is too old.
+    pub retention: Arc<Retention>,
     /// Commands.
     pub dispatcher: Arc<Dispatcher>,
     /// The way out to devices.
@@ -85,7 +91,8 @@ impl Services {
         ));
         let registry = registry(&parts, &changes, &audit).await?;
         let access = access(file, &audit, clock)?;
-        let watching = Watching::build(&registry, engines, clock).await?;
+        let (history, statistics) = measured(&parts, &registry);
+        let watching = Watching::build(&registry, engines, &statistics, clock).await?;
         let inflow = Arc::new(Inflow::new(InflowParts {
             registry: Arc::clone(&registry),
             presence: Arc::clone(&watching.presence),
@@ -120,11 +127,48 @@ impl Services {
             live: watching.live,
             fleet: watching.fleet,
             view: watching.view,
+            history,
+            statistics,
+            retention: retention(&parts),
             dispatcher,
             link: Arc::clone(&parts.link),
         };
         Ok((services, Loops { dispatch, drain }))
     }
+}
+
+fn measured(parts: &ServicesParts<'_>, registry: &Arc<Registry>) -> (History, Arc<Statistics>) {
+    let (engines, clock) = (parts.engines, &parts.clock);
+    let history = History::new(
+        Arc::clone(&engines.history) as _,
+        Arc::clone(registry) as _,
+        Arc::clone(clock),
+        engines.zone.clone(),
+    );
+    let statistics = Statistics::new(
+        Arc::clone(&engines.history) as _,
+        Arc::clone(registry) as _,
+        Arc::clone(clock),
+        engines.zone.clone(),
+    );
+    (history, Arc::new(statistics))
+}
+
+fn retention(parts: &ServicesParts<'_>) -> Arc<Retention> {
+    let keep = parts.config.retention;
+    let rules = RetentionRules {
+        raw_days: keep.raw_days,
+        minute_days: keep.minute_days.max(keep.raw_days),
+        budget_bytes: (keep.history_budget_gib > 0)
+            .then(|| u64::from(keep.history_budget_gib) << 30),
+    };
+    let engines = parts.engines;
+    Arc::new(Retention::new(
+        Arc::clone(&engines.history) as _,
+        Arc::clone(&parts.clock),
+        engines.zone.clone(),
+        rules,
+    ))
 }
 
 async fn registry(
@@ -207,72 +251,4 @@ async fn drain(
         ingest,
     );
     Ok(Arc::new(drain.await?))
-}
-
-/// Presence, events and those who watch them.
-struct Watching {
-    event_store: Arc<dyn EventStore>,
-    live: Arc<LiveHub>,
-    events: Arc<EventLog>,
-    incidents: Arc<Incidents>,
-    presence: Arc<PresenceTracker>,
-    view: Arc<LiveView>,
-    fleet: Arc<Fleet>,
-}
-
-impl Watching {
-    async fn build(
-        registry: &Arc<Registry>,
-        engines: &Engines,
-        clock: &Arc<dyn Clock>,
-    ) -> anyhow::Result<Self> {
-        let directory: Arc<dyn Directory> = Arc::clone(registry) as _;
-        let event_store: Arc<dyn EventStore> =
-            Arc::new(SqliteEvents::new(engines.dormouse.clone()));
-        let incident_store: Arc<dyn IncidentStore> =
-            Arc::new(SqliteIncidents::new(engines.dormouse.clone()));
-        let live = Arc::new(LiveHub::new(Arc::clone(&directory)));
-        let events = Arc::new(EventLog::new(
-            Arc::clone(&event_store),
-            Arc::clone(&live),
-            Arc::clone(clock),
-        ));
-        let incidents = Arc::new(Incidents::new(
-            incident_store,
-            Arc::clone(&directory),
-            Arc::clone(&events),
-            Arc::clone(clock),
-        ));
-        incidents.restore().await?;
-        let presence = Arc::new(PresenceTracker::new(PresenceParts {
-            offline_after: OfflineAfter::Auto,
-            directory: Arc::clone(&directory),
-            events: Arc::clone(&events),
-            incidents: Arc::clone(&incidents),
-            intake: Arc::new(NeverBehind),
-            clock: Arc::clone(clock),
-        }));
-        presence.restore(&events.last_presence().await?);
-        let view = Arc::new(LiveView {
-            presence: Arc::clone(&presence),
-            hot: Arc::clone(&engines.hot) as _,
-        });
-        let fleet = Arc::new(Fleet::new(FleetParts {
-            directory,
-            presence: Arc::clone(&presence),
-            readings: Arc::clone(&view) as _,
-            events: Arc::clone(&events),
-            clock: Arc::clone(clock),
-            version: env!("CARGO_PKG_VERSION"),
-        }));
-        Ok(Self {
-            event_store,
-            live,
-            events,
-            incidents,
-            presence,
-            view,
-            fleet,
-        })
-    }
 }

@@ -81,6 +81,9 @@ impl Site<'_> {
             incidents,
             fleet,
             ingest,
+            history,
+            statistics,
+            retention,
             ..
         } = self.services;
         let devices = Devices {
@@ -98,6 +101,9 @@ impl Site<'_> {
             api::enrolment::router(devices),
             api::commands::router(Arc::clone(dispatcher)),
             api::telemetry::router(telemetry),
+            api::history::router(history.clone()),
+            api::stats::router(Arc::clone(statistics)),
+            api::retention::router(Arc::clone(retention)),
             api::events::router(Arc::clone(events), Arc::clone(incidents)),
             api::stats_fleet::router(Arc::clone(fleet)),
             api::live::router(self.live.clone()),

@@ -8,6 +8,7 @@ use dormouse_core::ports::DeviceView;
 use dormouse_core::ports::hot::{HotState, Latest};
 use dormouse_core::presence::Presence;
 use dormouse_core::services::presence::PresenceTracker;
+use dormouse_core::services::statistics::Statistics;
 
 /// Presence and hot state, as lists and pages ask for them.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct LiveView {
     pub presence: Arc<PresenceTracker>,
     /// What was measured last.
     pub hot: Arc<dyn HotState>,
+    /// Knows what was used today.
+    pub statistics: Arc<Statistics>,
 }
 
 #[async_trait]
@@ -34,6 +37,12 @@ impl DeviceView for LiveView {
     }
 
     async fn energy_today_wh(&self, devices: &[DeviceKey]) -> Vec<Option<f64>> {
-        vec![None; devices.len()]
+        match self.statistics.today().await {
+            Ok(today) => devices
+                .iter()
+                .map(|device| today.devices.get(device).copied())
+                .collect(),
+            Err(_) => vec![None; devices.len()],
+        }
     }
 }

@@ -107,7 +107,7 @@ async fn api() -> Api {
     };
     let (router, _) = crate::api::compose([], [router(dispatcher.clone())]);
     let stop = CancellationToken::new();
-    let keeper = crate::dispatch::keep(commands, clock.clone(), stop.clone());
+    let keeper = crate::upkeep::commands(commands, clock.clone(), stop.clone());
     Api {
         router: router.layer(axum::Extension(caller)),
         dispatcher,

@@ -1,5 +1,5 @@
-//! The loops that drive services: each waits for what is due, calls one
-//! method, and outlives a database that does not answer.
+//! Presence, incidents, events, audit, and what is done by the clock: all of
+//! them outlive a database that does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 const REST: Duration = Duration::from_secs(1);
 
 /// Declares offline who has been silent for too long, until `stop`.
-pub(super) async fn presence(
+///
+/// # Errors
+/// None; a store that does not answer is asked again later.
+pub async fn presence(
     tracker: Arc<PresenceTracker>,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
@@ -35,7 +38,10 @@ pub(super) async fn presence(
 }
 
 /// Judges losses and ends incidents until `stop`.
-pub(super) async fn incidents(
+///
+/// # Errors
+/// None; a store that does not answer is asked again later.
+pub async fn incidents(
     incidents: Arc<Incidents>,
     tracker: Arc<PresenceTracker>,
     clock: Arc<dyn Clock>,
@@ -57,7 +63,10 @@ pub(super) async fn incidents(
 }
 
 /// Stores events as they come until `stop`.
-pub(super) async fn events(log: Arc<EventLog>, stop: CancellationToken) -> anyhow::Result<()> {
+///
+/// # Errors
+/// None; a store that does not answer is asked again later.
+pub async fn events(log: Arc<EventLog>, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(log.arrived()).await.is_some() {
         let outcome = log.flush().await.map(drop);
         rest_if_failed("events", outcome, &stop).await;
@@ -66,7 +75,10 @@ pub(super) async fn events(log: Arc<EventLog>, stop: CancellationToken) -> anyho
 }
 
 /// Stores audit entries as they come until `stop`.
-pub(super) async fn audit(log: Arc<AuditLog>, stop: CancellationToken) -> anyhow::Result<()> {
+///
+/// # Errors
+/// None; a store that does not answer is asked again later.
+pub async fn audit(log: Arc<AuditLog>, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(log.filled()).await.is_some() {
         let outcome = log.flush().await.map(drop);
         rest_if_failed("audit", outcome, &stop).await;
@@ -75,7 +87,10 @@ pub(super) async fn audit(log: Arc<AuditLog>, stop: CancellationToken) -> anyhow
 }
 
 /// Calls `work` every `period` until `stop`.
-pub(super) async fn every<F: Future<Output = Result<(), PortError>>>(
+///
+/// # Errors
+/// None; a store that does not answer is asked again later.
+pub async fn every<F: Future<Output = Result<(), PortError>>>(
     what: &'static str,
     period: Duration,
     stop: CancellationToken,

@@ -1,0 +1,89 @@
+//! Presence, events, and those who watch them.
+
+use std::sync::Arc;
+
+use dormouse_core::clock::Clock;
+use dormouse_core::directory::Directory;
+use dormouse_core::live::LiveHub;
+use dormouse_core::ports::{EventStore, IncidentStore};
+use dormouse_core::presence::OfflineAfter;
+use dormouse_core::services::events::EventLog;
+use dormouse_core::services::fleet::{Fleet, FleetParts};
+use dormouse_core::services::incidents::Incidents;
+use dormouse_core::services::presence::{NeverBehind, PresenceParts, PresenceTracker};
+use dormouse_core::services::registry::Registry;
+use dormouse_core::services::statistics::Statistics;
+
+use super::engines::Engines;
+use crate::bridge::LiveView;
+use crate::store::sqlite::{SqliteEvents, SqliteIncidents};
+
+/// Presence, events and those who watch them.
+pub(super) struct Watching {
+    pub(super) event_store: Arc<dyn EventStore>,
+    pub(super) live: Arc<LiveHub>,
+    pub(super) events: Arc<EventLog>,
+    pub(super) incidents: Arc<Incidents>,
+    pub(super) presence: Arc<PresenceTracker>,
+    pub(super) view: Arc<LiveView>,
+    pub(super) fleet: Arc<Fleet>,
+}
+
+impl Watching {
+    pub(super) async fn build(
+        registry: &Arc<Registry>,
+        engines: &Engines,
+        statistics: &Arc<Statistics>,
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let directory: Arc<dyn Directory> = Arc::clone(registry) as _;
+        let event_store: Arc<dyn EventStore> =
+            Arc::new(SqliteEvents::new(engines.dormouse.clone()));
+        let incident_store: Arc<dyn IncidentStore> =
+            Arc::new(SqliteIncidents::new(engines.dormouse.clone()));
+        let live = Arc::new(LiveHub::new(Arc::clone(&directory)));
+        let events = Arc::new(EventLog::new(
+            Arc::clone(&event_store),
+            Arc::clone(&live),
+            Arc::clone(clock),
+        ));
+        let incidents = Arc::new(Incidents::new(
+            incident_store,
+            Arc::clone(&directory),
+            Arc::clone(&events),
+            Arc::clone(clock),
+        ));
+        incidents.restore().await?;
+        let presence = Arc::new(PresenceTracker::new(PresenceParts {
+            offline_after: OfflineAfter::Auto,
+            directory: Arc::clone(&directory),
+            events: Arc::clone(&events),
+            incidents: Arc::clone(&incidents),
+            intake: Arc::new(NeverBehind),
+            clock: Arc::clone(clock),
+        }));
+        presence.restore(&events.last_presence().await?);
+        let view = Arc::new(LiveView {
+            presence: Arc::clone(&presence),
+            hot: Arc::clone(&engines.hot) as _,
+            statistics: Arc::clone(statistics),
+        });
+        let fleet = Arc::new(Fleet::new(FleetParts {
+            directory,
+            presence: Arc::clone(&presence),
+            readings: Arc::clone(&view) as _,
+            events: Arc::clone(&events),
+            clock: Arc::clone(clock),
+            version: env!("CARGO_PKG_VERSION"),
+        }));
+        Ok(Self {
+            event_store,
+            live,
+            events,
+            incidents,
+            presence,
+            view,
+            fleet,
+        })
+    }
+}
