@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::device::Device;
@@ -12,6 +13,7 @@ use crate::location::is_inside;
 use crate::ports::DeviceView;
 use crate::ports::hot::Latest;
 use crate::services::events::EventLog;
+use crate::services::fleet_curve::{PowerCurve, PowerPoint};
 use crate::services::presence::PresenceTracker;
 
 /// What the view is made of.
@@ -41,13 +43,31 @@ impl std::fmt::Debug for FleetParts {
 #[derive(Debug, Clone)]
 pub struct Fleet {
     parts: FleetParts,
+    curve: Arc<PowerCurve>,
 }
 
 impl Fleet {
     /// A view over `parts`.
     #[must_use]
-    pub const fn new(parts: FleetParts) -> Self {
-        Self { parts }
+    pub fn new(parts: FleetParts) -> Self {
+        Self {
+            parts,
+            curve: Arc::default(),
+        }
+    }
+
+    /// Adds `totals`, as of now, to the curve of the last half hour.
+    pub fn remember(&self, totals: &FleetTotals) {
+        self.curve.record(PowerPoint {
+            ts: self.parts.clock.now(),
+            power_w: totals.power_w,
+        });
+    }
+
+    /// The fleet's power over the last while, at most half an hour.
+    #[must_use]
+    pub fn recent_power(&self, last: Duration) -> Vec<PowerPoint> {
+        self.curve.since(self.parts.clock.now() - last)
     }
 
     /// The totals at this moment.

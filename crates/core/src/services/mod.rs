@@ -6,6 +6,7 @@ pub mod dispatcher;
 pub mod drain;
 pub mod events;
 pub mod fleet;
+pub mod fleet_curve;
 pub mod history;
 pub mod incidents;
 pub mod ingest;

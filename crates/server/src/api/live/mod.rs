@@ -26,6 +26,8 @@ use request::Subscribe;
 
 /// How often watchers of the fleet are told its totals, where these changed.
 const TOTALS_EVERY: Duration = Duration::from_secs(1);
+/// Every so many of these ticks are kept for the curve of the last half hour.
+const CURVE_TICKS: u64 = 5;
 
 /// What connections work with.
 #[derive(Debug, Clone)]
@@ -52,21 +54,30 @@ impl Live {
         }
     }
 
-    /// Tells watchers of the fleet its totals until the server stops, then
-    /// waits for all connections to close.
+    /// Tells watchers of the fleet its totals, and keeps their curve, until
+    /// the server stops; then waits for all connections to close.
     ///
     /// # Errors
     /// Never.
     pub async fn run(self) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(TOTALS_EVERY);
         let mut told = None;
+        let mut ticks = 0_u64;
         while self.stop.run_until_cancelled(tick.tick()).await.is_some() {
-            if !self.hub.wants_fleet() {
+            let kept = ticks.is_multiple_of(CURVE_TICKS);
+            ticks += 1;
+            let watched = self.hub.wants_fleet();
+            if !watched {
                 told = None;
+            }
+            if !watched && !kept {
                 continue;
             }
             let totals = self.fleet.totals().await;
-            if told.replace(totals) != Some(totals) {
+            if kept {
+                self.fleet.remember(&totals);
+            }
+            if watched && told.replace(totals) != Some(totals) {
                 self.hub.publish(&LiveMessage::Fleet(totals));
             }
         }

@@ -312,6 +312,7 @@ async fn the_totals_follow_once_a_second_and_the_loop_waits_for_connections() {
     };
     assert_eq!(message["type"], "fleet");
     assert_eq!(message["devices"], 2);
+    assert_eq!(site.fleet.recent_power(Duration::from_secs(60)).len(), 1);
     site.stop.cancel();
     running.await.unwrap();
 }
