@@ -8,7 +8,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::message::{LiveMessage, StatusMessage, TelemetryMessage};
+use super::device::StatusMessage;
+use super::message::{LiveMessage, TelemetryMessage};
 use super::outbox::{About, Drained, Outbox};
 use super::reading::sample_messages;
 use super::topic::Topic;

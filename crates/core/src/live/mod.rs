@@ -6,17 +6,18 @@
 //! same thing takes the place of an older one, so that a slow watcher holds up
 //! nobody and never falls behind by more than its bound.
 
+mod device;
 mod hub;
 mod message;
 mod outbox;
 mod reading;
 mod topic;
 
+pub use device::{DeviceMessage, RemovedMessage, SocketMessage, StatusMessage};
 pub use hub::{LiveHub, Subscription, TooManyWatchers};
 pub use message::{
-    CommandMessage, DeviceMessage, ErrorMessage, EventMessage, EventNotice, FleetTotals,
-    LiveMessage, PresenceMessage, RemovedMessage, SnapshotMessage, SocketMessage, StatusMessage,
-    TelemetryMessage,
+    CommandMessage, ErrorMessage, EventMessage, EventNotice, FleetTotals, LiveMessage,
+    PresenceMessage, SnapshotMessage, TelemetryMessage,
 };
 pub use outbox::Drained;
 pub use reading::{

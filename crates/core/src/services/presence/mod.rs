@@ -7,50 +7,33 @@
 //! looked at a second time a moment later: what had arrived before the
 //! deadline, but waited in a busy process, counts.
 
+mod change;
+mod deadlines;
+mod link;
 mod slots;
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use serde_json::json;
-use tokio::sync::Notify;
 
 use crate::clock::{Clock, Instant, Timestamp};
 use crate::device::Device;
 use crate::directory::{Directory, reporting_period};
-use crate::event::{Event, EventType, Origin, Severity};
-use crate::ids::{DeviceKey, EventId, uuid_v7};
+use crate::event::{Event, EventType};
+use crate::ids::DeviceKey;
 use crate::presence::{
-    Life, OfflineAfter, Presence, PresenceReason, PresenceState, SessionEnd, SessionNo, Signal,
-    Step,
+    Life, OfflineAfter, Presence, PresenceState, SessionEnd, SessionNo, Signal, Step,
 };
 use crate::services::events::EventLog;
 use crate::services::incidents::Incidents;
+use change::change;
+use deadlines::Deadlines;
+use link::Link;
 use slots::{Slot, Slots, State};
 
 /// The least and the most that a silence is looked at again after its end.
 const SETTLE_MIN: Duration = Duration::from_millis(50);
 const SETTLE_MAX: Duration = Duration::from_millis(500);
-
-/// How far the way in has been worked through.
-pub trait Intake: Send + Sync + 'static {
-    /// Everything that reached the process before this moment has been
-    /// handed to the services.
-    fn caught_up_to(&self, now: Instant) -> Instant;
-}
-
-/// A way in that never waits.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NeverBehind;
-
-impl Intake for NeverBehind {
-    fn caught_up_to(&self, now: Instant) -> Instant {
-        now
-    }
-}
 
 /// What the tracker works with.
 #[derive(Clone)]
@@ -63,8 +46,6 @@ pub struct PresenceParts {
     pub events: Arc<EventLog>,
     /// Who looks for devices that go together.
     pub incidents: Arc<Incidents>,
-    /// How far the way in has been worked through.
-    pub intake: Arc<dyn Intake>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
 }
@@ -89,10 +70,9 @@ pub struct PresenceCounts {
 /// Keeps every device's presence.
 pub struct PresenceTracker {
     parts: PresenceParts,
-    started_at: Instant,
+    link: Link,
     slots: Slots,
-    deadlines: Mutex<BinaryHeap<Reverse<(Instant, DeviceKey)>>>,
-    moved: Notify,
+    deadlines: Deadlines,
     online: AtomicUsize,
     offline: AtomicUsize,
 }
@@ -102,11 +82,10 @@ impl PresenceTracker {
     #[must_use]
     pub fn new(parts: PresenceParts) -> Self {
         Self {
-            started_at: parts.clock.instant(),
+            link: Link::open_since(parts.clock.instant()),
             parts,
             slots: Slots::default(),
-            deadlines: Mutex::default(),
-            moved: Notify::new(),
+            deadlines: Deadlines::default(),
             online: AtomicUsize::new(0),
             offline: AtomicUsize::new(0),
         }
@@ -134,8 +113,7 @@ impl PresenceTracker {
             slot.restore(state, event, &device);
             self.count(state).fetch_add(1, Ordering::Relaxed);
             if state == PresenceState::Online {
-                let due = self.due(&slot, &held, &device);
-                self.arm(key, &mut held, due);
+                self.expect(&slot, &mut held, &device);
             }
         }
     }
@@ -190,8 +168,7 @@ impl PresenceTracker {
         if let Some((slot, device)) = self.slot(key) {
             let mut state = slot.lock();
             if state.machine.state() == PresenceState::Online {
-                let due = self.due(&slot, &state, &device);
-                self.arm(key, &mut state, due);
+                self.expect(&slot, &mut state, &device);
             }
         }
     }
@@ -229,23 +206,38 @@ impl PresenceTracker {
         }
     }
 
+    /// Messages cannot come in, or not be acknowledged: nobody is declared
+    /// silent until [`Self::link_restored`].
+    pub fn link_lost(&self) {
+        self.link.close();
+    }
+
+    /// Messages come in again; a grace begins for those not heard since.
+    pub fn link_restored(&self) {
+        if self.link.open(self.parts.clock.instant()) {
+            self.deadlines.wake();
+        }
+    }
+
     /// When [`Self::run_due`] should run next; `None` while nobody is online.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.heap().peek().map(|Reverse((at, _))| *at)
+        self.link.since().and_then(|_| self.deadlines.next())
     }
 
     /// Waits until [`Self::next_deadline`] has become earlier.
     pub async fn deadline_moved(&self) {
-        self.moved.notified().await;
+        self.deadlines.moved().await;
     }
 
     /// Declares offline who has been silent for too long; returns how many.
     pub fn run_due(&self) -> usize {
         let now = self.parts.clock.instant();
-        let caught_up = self.parts.intake.caught_up_to(now);
         let mut declared = 0;
-        while let Some((at, key)) = self.pop_due(now) {
+        let Some(open_since) = self.link.since() else {
+            return 0;
+        };
+        while let Some((at, key)) = self.deadlines.pop_due(now) {
             let Some((slot, device)) = self.slot(key) else {
                 continue;
             };
@@ -258,15 +250,16 @@ impl PresenceTracker {
             if state.machine.state() != PresenceState::Online {
                 continue;
             }
-            let due = self.due(&slot, &state, &device);
+            let heard = slot.heard();
+            let due = self.due(heard, &state, &device, open_since);
             if due > now {
                 self.arm(key, &mut state, due);
-            } else if state.suspect != Some(due) || caught_up < due {
+            } else if state.suspect != Some(due) {
                 state.suspect = Some(due);
                 // The later we come, the longer others may have waited, too.
                 let settle = (now.since(at) * 2).clamp(SETTLE_MIN, SETTLE_MAX);
                 self.arm(key, &mut state, now + settle);
-            } else if slot.give_up(due - self.allowed(&state, &device)) {
+            } else if slot.give_up(heard) {
                 let step = state.machine.apply(Signal::Silence);
                 self.carry_out(&slot, &mut state, &device, step);
                 declared += 1;
@@ -294,18 +287,16 @@ impl PresenceTracker {
         let step = state.machine.apply(signal);
         self.carry_out(&slot, &mut state, &device, step);
         if state.machine.state() == PresenceState::Online {
-            let due = self.due(&slot, &state, &device);
-            self.arm(key, &mut state, due);
+            self.expect(&slot, &mut state, &device);
         }
     }
 
     /// Notes, counts, records and passes on a change, under the device's lock:
     /// changes of one device are told in their order.
     fn carry_out(&self, slot: &Slot, state: &mut State, device: &Device, step: Step) {
-        let (kind, severity, reason) = match step {
+        let reason = match step {
             Step::Unchanged => return,
-            Step::CameOnline(reason) => (EventType::DeviceOnline, Severity::Info, reason),
-            Step::WentOffline(reason) => (EventType::DeviceOffline, Severity::Warning, reason),
+            Step::CameOnline(reason) | Step::WentOffline(reason) => reason,
         };
         let now = self.parts.clock.now();
         let before = std::mem::replace(&mut state.counted, state.machine.state());
@@ -317,7 +308,7 @@ impl PresenceTracker {
         state.reason = Some(reason);
         slot.set_online(state.counted == PresenceState::Online);
         let presence = state.shown(slot);
-        let event = change(device, kind, severity, presence, reason, now);
+        let event = change(device, presence, now);
         self.parts.events.record_presence(event, presence);
         match presence.state {
             PresenceState::Online => self.parts.incidents.back(&device.id),
@@ -326,20 +317,29 @@ impl PresenceTracker {
         }
     }
 
-    /// When the silence of an online device will have lasted too long.
-    fn due(&self, slot: &Slot, state: &State, device: &Device) -> Instant {
-        match slot.heard() {
-            Some(heard) => heard + self.allowed(state, device),
-            None => {
-                let period = state.period.or_else(|| reporting_period(device));
-                self.started_at + self.parts.offline_after.grace(period)
-            }
+    /// When the silence of an online device will have lasted too long, on a
+    /// link that has been open since then.
+    fn due(
+        &self,
+        heard: Option<Instant>,
+        state: &State,
+        device: &Device,
+        open_since: Instant,
+    ) -> Instant {
+        let period = state.period.or_else(|| reporting_period(device));
+        let rule = self.parts.offline_after;
+        match heard {
+            Some(heard) if heard >= open_since => heard + rule.of(period),
+            Some(_) | None => open_since + rule.grace(period),
         }
     }
 
-    fn allowed(&self, state: &State, device: &Device) -> Duration {
-        let period = state.period.or_else(|| reporting_period(device));
-        self.parts.offline_after.of(period)
+    /// Sees to it that the silence of an online device is noticed.
+    fn expect(&self, slot: &Slot, state: &mut State, device: &Device) {
+        let open_since = self.link.since();
+        let open_since = open_since.unwrap_or_else(|| self.parts.clock.instant());
+        let due = self.due(slot.heard(), state, device, open_since);
+        self.arm(device.key, state, due);
     }
 
     /// Sees to it that an entry fires at `at` or before.
@@ -348,19 +348,7 @@ impl PresenceTracker {
             return;
         }
         state.armed = Some(at);
-        let mut heap = self.heap();
-        let is_next = heap.peek().is_none_or(|Reverse((next, _))| at < *next);
-        heap.push(Reverse((at, key)));
-        drop(heap);
-        if is_next {
-            self.moved.notify_one();
-        }
-    }
-
-    fn pop_due(&self, now: Instant) -> Option<(Instant, DeviceKey)> {
-        let mut heap = self.heap();
-        let is_due = heap.peek().is_some_and(|Reverse((at, _))| *at <= now);
-        is_due.then(|| heap.pop().map(|Reverse(entry)| entry))?
+        self.deadlines.push(at, key);
     }
 
     fn slot(&self, key: DeviceKey) -> Option<(Arc<Slot>, Arc<Device>)> {
@@ -374,12 +362,6 @@ impl PresenceTracker {
             PresenceState::Offline | PresenceState::Never => &self.offline,
         }
     }
-
-    fn heap(&self) -> MutexGuard<'_, BinaryHeap<Reverse<(Instant, DeviceKey)>>> {
-        self.deadlines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl std::fmt::Debug for PresenceTracker {
@@ -387,31 +369,6 @@ impl std::fmt::Debug for PresenceTracker {
         f.debug_struct("PresenceTracker")
             .field("counts", &self.counts())
             .finish_non_exhaustive()
-    }
-}
-
-fn change(
-    device: &Device,
-    kind: EventType,
-    severity: Severity,
-    presence: Presence,
-    reason: PresenceReason,
-    now: Timestamp,
-) -> Event {
-    Event {
-        id: EventId(uuid_v7(now)),
-        device: Some((device.key, device.id.clone())),
-        socket: None,
-        kind,
-        severity,
-        ts: now,
-        received_at: now,
-        origin: Origin::Server,
-        data: json!({
-            "reason": reason,
-            "source": reason.source(),
-            "lastSeen": presence.last_seen.map(Timestamp::to_rfc3339),
-        }),
     }
 }
 

@@ -122,10 +122,10 @@ impl Slot {
         self.online.store(online, Ordering::SeqCst);
     }
 
-    /// Closes the fast path, unless the device was heard after `last_heard`.
-    pub(super) fn give_up(&self, last_heard: Instant) -> bool {
+    /// Closes the fast path, unless the device was heard after `heard`.
+    pub(super) fn give_up(&self, heard: Option<Instant>) -> bool {
         self.set_online(false);
-        let silent = self.heard().is_none_or(|heard| heard <= last_heard);
+        let silent = self.heard() == heard;
         self.set_online(!silent);
         silent
     }

@@ -3,26 +3,11 @@ use crate::clock::ManualClock;
 use crate::live::LiveHub;
 use crate::memory::{MemoryDirectory, MemoryEvents, MemoryIncidents};
 use crate::ports::{EventQuery, EventStore};
+use crate::presence::PresenceReason;
 
 const ONLINE: EventType = EventType::DeviceOnline;
 const OFFLINE: EventType = EventType::DeviceOffline;
 const S: Duration = Duration::from_secs(1);
-
-/// A way in that has been worked through up to a moment that a test sets.
-#[derive(Default)]
-struct Held(Mutex<Option<Instant>>);
-
-impl Held {
-    fn at(&self, moment: Option<Instant>) {
-        *self.0.lock().unwrap() = moment;
-    }
-}
-
-impl Intake for Held {
-    fn caught_up_to(&self, now: Instant) -> Instant {
-        self.0.lock().unwrap().unwrap_or(now)
-    }
-}
 
 struct Site {
     tracker: PresenceTracker,
@@ -30,7 +15,6 @@ struct Site {
     store: Arc<MemoryEvents>,
     directory: Arc<MemoryDirectory>,
     clock: Arc<ManualClock>,
-    intake: Arc<Held>,
     strip: DeviceKey,
 }
 
@@ -60,13 +44,11 @@ impl Site {
             events.clone(),
             clock.clone(),
         ));
-        let intake = Arc::new(Held::default());
         let tracker = PresenceTracker::new(PresenceParts {
             offline_after: OfflineAfter::Auto,
             directory: directory.clone(),
             events: events.clone(),
             incidents,
-            intake: intake.clone(),
             clock: clock.clone(),
         });
         Self {
@@ -75,7 +57,6 @@ impl Site {
             store,
             directory,
             clock,
-            intake,
             strip,
         }
     }
@@ -166,7 +147,7 @@ async fn whoever_keeps_talking_stays_and_costs_one_entry() {
         site.hear();
         assert_eq!(site.pass(S), None);
     }
-    assert_eq!(site.tracker.heap().len(), 1);
+    assert_eq!(site.tracker.deadlines.len(), 1);
     assert_eq!(site.kept().await, [ONLINE]);
 }
 
@@ -181,13 +162,31 @@ fn a_jump_of_the_wall_clock_takes_nobody_offline_and_keeps_nobody_online() {
 }
 
 #[test]
-fn what_arrived_before_the_deadline_but_is_not_worked_through_counts() {
+fn nobody_is_declared_silent_while_messages_cannot_come_in_nor_in_the_grace_after() {
     let site = Site::new();
     site.hear();
-    site.intake.at(Some(site.clock.instant() + 9 * S));
-    assert_eq!(site.pass(30 * S), None);
-    site.intake.at(None);
+    site.clock.advance(5 * S);
+    site.tracker.link_lost();
+    assert_eq!(site.tracker.next_deadline(), None);
+    assert_eq!(site.pass(60 * S), None);
+    site.tracker.link_restored();
+    site.clock.advance(5 * S);
+    site.tracker.link_restored();
+    assert_eq!(site.pass(25 * S - Duration::from_millis(1)), None);
     assert!(site.pass(S).is_some());
+}
+
+#[test]
+fn who_is_heard_after_the_link_is_back_is_judged_by_its_own_silence() {
+    let site = Site::new();
+    site.hear();
+    site.tracker.link_lost();
+    site.clock.advance(60 * S);
+    site.tracker.link_restored();
+    site.clock.advance(S);
+    site.hear();
+    assert_eq!(site.pass(9 * S), None);
+    assert!(site.pass(2 * S).is_some());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use dormouse_core::sample::{Sample, Values};
 use dormouse_core::services::events::EventLog;
 use dormouse_core::services::fleet::FleetParts;
 use dormouse_core::services::incidents::Incidents;
-use dormouse_core::services::presence::{NeverBehind, PresenceParts, PresenceTracker};
+use dormouse_core::services::presence::{PresenceParts, PresenceTracker};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -85,7 +85,6 @@ async fn site() -> Site {
         directory: directory.clone(),
         events: events.clone(),
         incidents,
-        intake: Arc::new(NeverBehind),
         clock: clock.clone(),
     }));
     let fleet = Arc::new(Fleet::new(FleetParts {

@@ -1,0 +1,34 @@
+//! A change of presence as an event.
+
+use serde_json::json;
+
+use crate::clock::Timestamp;
+use crate::device::Device;
+use crate::event::{Event, EventType, Origin, Severity};
+use crate::ids::{EventId, uuid_v7};
+use crate::presence::{Presence, PresenceState};
+
+/// The event that `device` came to have this `presence` at `now`.
+pub(super) fn change(device: &Device, presence: Presence, now: Timestamp) -> Event {
+    let (kind, severity) = match presence.state {
+        PresenceState::Online => (EventType::DeviceOnline, Severity::Info),
+        PresenceState::Offline | PresenceState::Never => {
+            (EventType::DeviceOffline, Severity::Warning)
+        }
+    };
+    Event {
+        id: EventId(uuid_v7(now)),
+        device: Some((device.key, device.id.clone())),
+        socket: None,
+        kind,
+        severity,
+        ts: now,
+        received_at: now,
+        origin: Origin::Server,
+        data: json!({
+            "reason": presence.reason,
+            "source": presence.source,
+            "lastSeen": presence.last_seen.map(Timestamp::to_rfc3339),
+        }),
+    }
+}
