@@ -4,9 +4,10 @@ mod machine;
 
 pub use machine::{Life, Machine, SessionEnd, SessionNo, Signal, Step};
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::clock::{Timestamp, rfc3339};
 
@@ -143,7 +144,8 @@ impl Presence {
     };
 }
 
-/// How long a silence makes a device offline.
+/// How long a silence makes a device offline. Written as `"auto"` or a number
+/// of seconds, 1 to 86400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OfflineAfter {
     /// max(10 s, 3 × its period), at most 15 min.
@@ -174,9 +176,58 @@ impl OfflineAfter {
     }
 }
 
+impl<'de> Deserialize<'de> for OfflineAfter {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_any(OfflineAfterVisitor)
+    }
+}
+
+struct OfflineAfterVisitor;
+
+impl de::Visitor<'_> for OfflineAfterVisitor {
+    type Value = OfflineAfter;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"auto\" or 1 to 86400 seconds")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OfflineAfter, E> {
+        match text.parse() {
+            _ if text == "auto" => Ok(OfflineAfter::Auto),
+            Ok(seconds) => self.visit_u64(seconds),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<OfflineAfter, E> {
+        match u64::try_from(seconds) {
+            Ok(seconds) => self.visit_u64(seconds),
+            Err(_) => Err(E::invalid_value(de::Unexpected::Signed(seconds), &self)),
+        }
+    }
+
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<OfflineAfter, E> {
+        match seconds {
+            1..=86_400 => Ok(OfflineAfter::Fixed(Duration::from_secs(seconds))),
+            _ => Err(E::invalid_value(de::Unexpected::Unsigned(seconds), &self)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_allowed_silence_is_auto_or_seconds_in_range() {
+        let read = |text: &str| serde_json::from_str::<OfflineAfter>(text).ok();
+        let five = Some(OfflineAfter::Fixed(Duration::from_secs(5)));
+        assert_eq!(read("\"auto\""), Some(OfflineAfter::Auto));
+        assert_eq!((read("5"), read("\"5\"")), (five, five));
+        for bad in ["0", "-1", "86401", "\"soon\"", "true", "\"\""] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn auto_is_three_periods_within_its_bounds() {
