@@ -25,7 +25,9 @@ pub struct DeviceMessage {
     pub presence: Presence,
     /// Its sockets as reported last.
     pub sockets: Vec<SocketMessage>,
-    /// Its latest reading.
+    /// Its latest reading; absent where it is unknown here, so that what was
+    /// known before still holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<SampleMessage>,
 }
 

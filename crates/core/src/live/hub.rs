@@ -160,13 +160,13 @@ impl LiveHub {
                 add(&mut found, &watchers.events);
                 found
             }
+            LiveMessage::Device(it) => Self::neighbours(watchers, &it.device_id),
+            LiveMessage::Removed(it) => Self::neighbours(watchers, &it.device_id),
             LiveMessage::Event(_) => watchers.events.iter().collect(),
             LiveMessage::Fleet(_) => watchers.fleet.iter().collect(),
             LiveMessage::Telemetry(_)
             | LiveMessage::Status(_)
             | LiveMessage::Command(_)
-            | LiveMessage::Device(_)
-            | LiveMessage::Removed(_)
             | LiveMessage::Snapshot(_)
             | LiveMessage::Error(_) => message
                 .device()
@@ -183,6 +183,17 @@ impl LiveHub {
     fn followers<'w>(&self, watchers: &'w Watchers, device: &DeviceId) -> Interested<'w> {
         let mut found: Interested<'w> = watchers.fleet.iter().collect();
         self.add_close_followers(watchers, device, &mut found);
+        found
+    }
+
+    /// Who may have to show or forget `device`: it may just have left any place.
+    fn neighbours<'w>(watchers: &'w Watchers, device: &DeviceId) -> Interested<'w> {
+        let mut found: Interested<'w> = watchers.fleet.iter().collect();
+        if let Some(close) = watchers.devices.get(device) {
+            add(&mut found, close);
+        }
+        let places = watchers.places.iter();
+        add(&mut found, places.map(|(_, watcher)| watcher));
         found
     }
 

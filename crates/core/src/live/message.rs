@@ -39,7 +39,8 @@ pub enum LiveMessage {
     /// Something else happened.
     #[serde(rename = "event")]
     Event(EventNotice),
-    /// A device was added or edited; this is all of it.
+    /// A device was added or edited. Watchers of a place hear of devices
+    /// elsewhere, too: one of theirs may have been moved away.
     #[serde(rename = "device")]
     Device(DeviceMessage),
     /// A device was deleted.

@@ -75,6 +75,16 @@ async fn each_watcher_hears_what_it_watches_and_hears_it_once() {
 }
 
 #[tokio::test]
+async fn every_place_hears_of_a_device_that_is_gone_or_moved() {
+    let hub = hub();
+    let here = watcher(&hub, &["location:A/3", "device:a"]).await;
+    let there = watcher(&hub, &["location:B"]).await;
+    hub.publish(&LiveMessage::Removed(RemovedMessage { device_id: id("a") }));
+    assert_eq!(told(&here).await, ["a"]);
+    assert_eq!(told(&there).await, ["a"]);
+}
+
+#[tokio::test]
 async fn nobody_wants_what_nobody_watches() {
     let hub = hub();
     assert!(!hub.wants(&id("a")));
