@@ -8,6 +8,8 @@
 )]
 
 mod life;
+mod presence;
+mod site;
 mod strip;
 mod support;
 mod thread;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
-use serde_json::Value;
+use rumqttc::{
+    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS,
+};
+use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, Server};
 
@@ -30,20 +32,42 @@ impl Strip {
             .until(|event| matches!(event, Event::Incoming(Packet::SubAck(_))))
             .await;
         let sockets: Vec<Value> = (1..=sockets)
-            .map(|n| serde_json::json!({"socketId": n, "on": false}))
+            .map(|n| json!({"socketId": n, "on": false}))
             .collect();
         let status =
-            serde_json::json!({"online": true, "boot": 1, "conn": 1, "seq": 1, "sockets": sockets});
+            json!({"online": true, "boot": 1, "conn": 1, "seq": 1, "sockets": sockets});
         strip.publish("status", &status).await;
         strip
     }
 
+    /// Connects for the `conn`th time, with a will, and announces itself.
+    /// Dropping the strip breaks the connection, as a power cut would.
+    pub(crate) async fn online(server: &Server, id: &str, password: &str, conn: u32) -> Self {
+        let mut options = options(server, id, password);
+        let will = json!({"online": false, "boot": 1, "conn": conn}).to_string();
+        let topic = format!("dorm/{id}/status");
+        options.set_last_will(LastWill::new(topic, will, QoS::AtLeastOnce, true));
+        let mut strip = Self::new(id, options);
+        strip.until_connected().await;
+        let status = json!({"online": true, "boot": 1, "conn": conn, "seq": conn,
+            "periodS": 5, "sockets": [{"socketId": 1, "on": true}]});
+        strip.publish("status", &status).await;
+        strip
+    }
+
+    /// Says goodbye as MQTT has it.
+    pub(crate) async fn disconnect(mut self) {
+        self.client.disconnect().await.unwrap();
+        self.until(|event| matches!(event, Event::Outgoing(Outgoing::Disconnect)))
+            .await;
+    }
+
     /// A client that has not connected yet.
     pub(crate) fn open(server: &Server, id: &str, password: &str) -> Self {
-        let (host, port) = server.mqtt();
-        let mut options = MqttOptions::new(id, host, port);
-        options.set_credentials(id, password);
-        options.set_keep_alive(Duration::from_secs(30));
+        Self::new(id, options(server, id, password))
+    }
+
+    fn new(id: &str, options: MqttOptions) -> Self {
         let (client, events) = AsyncClient::new(options, 64);
         Self {
             id: id.to_owned(),
@@ -111,4 +135,12 @@ impl Strip {
         self.until(|event| matches!(event, Event::Incoming(Packet::ConnAck(_))))
             .await;
     }
+}
+
+fn options(server: &Server, id: &str, password: &str) -> MqttOptions {
+    let (host, port) = server.mqtt();
+    let mut options = MqttOptions::new(id, host, port);
+    options.set_credentials(id, password);
+    options.set_keep_alive(Duration::from_secs(30));
+    options
 }
