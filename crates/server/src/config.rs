@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use dormouse_core::presence::OfflineAfter;
 use dormouse_core::services::registry::JoinMode;
 use dormouse_core::topic::Topics;
 use serde::Deserialize;
@@ -34,6 +35,8 @@ pub struct Config {
     pub journal: Journal,
     /// How unknown devices come in.
     pub registration: Registration,
+    /// Who counts as there.
+    pub presence: Presence,
     /// How long what is kept.
     pub retention: Retention,
     /// What `/metrics` tells.
@@ -112,6 +115,14 @@ pub struct Registration {
     pub mode: JoinMode,
     /// Devices that may wait in the inbox.
     pub pending_max: u32,
+}
+
+/// Who counts as there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Presence {
+    /// How long a silence makes a device offline.
+    pub offline_after: OfflineAfter,
 }
 
 /// How long what is kept, in days.
@@ -354,6 +365,11 @@ mod tests {
         for (file, env, expected) in [
             ("[http]\nlissen = 1\n", None, "http.lissen: unknown key"),
             ("[htp]\n", None, "htp: unknown key"),
+            (
+                "[presence]\noffline_after = \"soon\"\n",
+                None,
+                "presence.offline_after: ",
+            ),
             ("[http]\nlisten = 5\n", None, "http.listen: "),
             (
                 "[registration]\nmode = \"ajar\"\n",

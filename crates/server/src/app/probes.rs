@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use dormouse_core::health::{HealthRegistry, PartHandle, Serves};
 use dormouse_core::ports::PortError;
+use dormouse_core::services::presence::PresenceTracker;
 use tokio_util::sync::CancellationToken;
 
 use super::engines::Engines;
@@ -38,11 +39,17 @@ impl Parts {
         }
     }
 
-    /// Asks all of them once.
-    pub(super) async fn probe(&self, engines: &Engines) {
+    /// Asks all of them once; `presence` hears whether messages can come in.
+    pub(super) async fn probe(&self, engines: &Engines, presence: &PresenceTracker) {
         report(&self.mqtt, Ok(()));
         report(&self.hot, Ok(()));
-        report(&self.journal, judge(&engines.journal.stats()));
+        let journal = judge(&engines.journal.stats());
+        if journal.is_ok() {
+            presence.link_restored();
+        } else {
+            presence.link_lost();
+        }
+        report(&self.journal, journal);
         let (dormouse, commands, history) = tokio::join!(
             answers(engines.dormouse.probe()),
             answers(engines.commands.probe()),
@@ -63,12 +70,13 @@ impl Parts {
 pub(super) async fn probe(
     parts: Parts,
     engines: Arc<Engines>,
+    presence: Arc<PresenceTracker>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        parts.probe(&engines).await;
+        parts.probe(&engines, &presence).await;
     }
     parts.stopping();
     Ok(())

@@ -44,7 +44,7 @@ impl App {
         let (front, mut front_deaths) = Tasks::new();
         let (back, mut back_deaths) = Tasks::new();
         let parts = Parts::register(&self.health);
-        parts.probe(&self.engines).await;
+        parts.probe(&self.engines, &self.services.presence).await;
         let site = self.site(front.stopping());
         let (live, router) = (site.live.clone(), site.router()?);
         let Self {
@@ -70,9 +70,10 @@ impl App {
         );
 
         health.set_running(true);
+        let presence = Arc::clone(&services.presence);
         back.spawn(
             "health",
-            probe(parts, Arc::clone(&engines), back.stopping()),
+            probe(parts, Arc::clone(&engines), presence, back.stopping()),
         );
         back.spawn("drain", journal::drain(loops.drain, back.stopping()));
         let turning = commands(loops.dispatch, Arc::clone(&clock), back.stopping());

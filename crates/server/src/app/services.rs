@@ -92,7 +92,7 @@ impl Services {
         let registry = registry(&parts, &changes, &audit).await?;
         let access = access(file, &audit, clock)?;
         let (history, statistics) = measured(&parts, &registry);
-        let watching = Watching::build(&registry, engines, &statistics, clock).await?;
+        let watching = Watching::build(&parts, &registry, &statistics).await?;
         let inflow = Arc::new(Inflow::new(InflowParts {
             registry: Arc::clone(&registry),
             presence: Arc::clone(&watching.presence),

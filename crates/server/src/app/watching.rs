@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use dormouse_core::clock::Clock;
 use dormouse_core::directory::Directory;
 use dormouse_core::live::LiveHub;
 use dormouse_core::ports::{EventStore, IncidentStore};
-use dormouse_core::presence::OfflineAfter;
 use dormouse_core::services::events::EventLog;
 use dormouse_core::services::fleet::{Fleet, FleetParts};
 use dormouse_core::services::incidents::Incidents;
-use dormouse_core::services::presence::{NeverBehind, PresenceParts, PresenceTracker};
+use dormouse_core::services::presence::{PresenceParts, PresenceTracker};
 use dormouse_core::services::registry::Registry;
 use dormouse_core::services::statistics::Statistics;
 
-use super::engines::Engines;
+use super::services::ServicesParts;
 use crate::bridge::LiveView;
 use crate::store::sqlite::{SqliteEvents, SqliteIncidents};
 
@@ -31,11 +29,11 @@ pub(super) struct Watching {
 
 impl Watching {
     pub(super) async fn build(
+        parts: &ServicesParts<'_>,
         registry: &Arc<Registry>,
-        engines: &Engines,
         statistics: &Arc<Statistics>,
-        clock: &Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
+        let (engines, clock) = (parts.engines, &parts.clock);
         let directory: Arc<dyn Directory> = Arc::clone(registry) as _;
         let event_store: Arc<dyn EventStore> =
             Arc::new(SqliteEvents::new(engines.dormouse.clone()));
@@ -55,11 +53,10 @@ impl Watching {
         ));
         incidents.restore().await?;
         let presence = Arc::new(PresenceTracker::new(PresenceParts {
-            offline_after: OfflineAfter::Auto,
+            offline_after: parts.config.presence.offline_after,
             directory: Arc::clone(&directory),
             events: Arc::clone(&events),
             incidents: Arc::clone(&incidents),
-            intake: Arc::new(NeverBehind),
             clock: Arc::clone(clock),
         }));
         presence.restore(&events.last_presence().await?);

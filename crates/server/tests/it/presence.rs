@@ -94,11 +94,18 @@ async fn a_strip_that_loses_power_is_offline_at_once_and_back_with_its_first_wor
     let cut = Instant::now();
     drop(strip);
     let offline = watcher.next("DEVICE_OFFLINE").await;
-    assert!(cut.elapsed() < Duration::from_secs(1), "{:?}", cut.elapsed());
+    assert!(
+        cut.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        cut.elapsed()
+    );
     let reason = offline["presence"]["reason"].as_str().unwrap();
     assert!(["will", "lost"].contains(&reason), "{reason}");
     let totals = server.get("/api/v1/stats/fleet").await;
-    assert_eq!((&totals["online"], &totals["offline"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&totals["online"], &totals["offline"]),
+        (&json!(0), &json!(1))
+    );
 
     let strip = Strip::online(&server, ID, &password, 2).await;
     watcher.next("DEVICE_ONLINE").await;
@@ -107,7 +114,12 @@ async fn a_strip_that_loses_power_is_offline_at_once_and_back_with_its_first_wor
     assert_eq!(offline["presence"]["reason"], "disconnect");
     assert_eq!(
         kept(&server, 4).await,
-        ["DEVICE_ONLINE", "DEVICE_OFFLINE", "DEVICE_ONLINE", "DEVICE_OFFLINE"]
+        [
+            "DEVICE_ONLINE",
+            "DEVICE_OFFLINE",
+            "DEVICE_ONLINE",
+            "DEVICE_OFFLINE"
+        ]
     );
     server.stop().await;
 }

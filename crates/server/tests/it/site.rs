@@ -29,7 +29,10 @@ async fn strangers_get_health_and_the_page_and_nothing_else() {
         assert!(headers.contains_key("content-security-policy"), "{path}");
         assert!(headers.contains_key("x-request-id"), "{path}");
         if expected >= 400 {
-            assert_eq!(headers["content-type"], "application/problem+json", "{path}");
+            assert_eq!(
+                headers["content-type"], "application/problem+json",
+                "{path}"
+            );
         }
     }
     server.stop().await;
@@ -49,7 +52,10 @@ async fn the_document_the_figures_and_the_docs_are_served() {
     let (status, figures) = server.request(Method::GET, "/metrics", None).await;
     assert_eq!(status, StatusCode::OK);
     let figures = figures.as_str().unwrap();
-    assert!(figures.contains("dormouse_http_requests_total"), "{figures}");
+    assert!(
+        figures.contains("dormouse_http_requests_total"),
+        "{figures}"
+    );
     server.stop().await;
 }
 
@@ -60,11 +66,11 @@ async fn a_page_that_refreshes_madly_is_told_to_wait() {
     let reads = (0..200).map(|_| server.request(Method::GET, "/api/v1/stats/fleet", None));
     let answers = futures_util::future::join_all(reads).await;
     let count = |wanted: StatusCode| answers.iter().filter(|it| it.0 == wanted).count();
-    let (served, refused) = (
-        count(StatusCode::OK),
-        count(StatusCode::TOO_MANY_REQUESTS),
-    );
+    let (served, refused) = (count(StatusCode::OK), count(StatusCode::TOO_MANY_REQUESTS));
     assert_eq!(served + refused, 200);
-    assert!(served >= 40 && refused > 0, "{served} served, {refused} refused");
+    assert!(
+        served >= 40 && refused > 0,
+        "{served} served, {refused} refused"
+    );
     server.stop().await;
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use rumqttc::{
-    AsyncClient, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS,
-};
+use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS};
 use serde_json::{Value, json};
 
 use crate::support::{PATIENCE, Server};
@@ -34,8 +32,7 @@ impl Strip {
         let sockets: Vec<Value> = (1..=sockets)
             .map(|n| json!({"socketId": n, "on": false}))
             .collect();
-        let status =
-            json!({"online": true, "boot": 1, "conn": 1, "seq": 1, "sockets": sockets});
+        let status = json!({"online": true, "boot": 1, "conn": 1, "seq": 1, "sockets": sockets});
         strip.publish("status", &status).await;
         strip
     }
