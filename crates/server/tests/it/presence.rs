@@ -23,7 +23,7 @@ impl Watcher {
     async fn of(server: &Server, topics: &[&str]) -> (Self, Value) {
         let url = format!("{}/api/v1/live", server.http().replace("http", "ws"));
         let mut request = url.into_client_request().unwrap();
-        let token = format!("Bearer {}", server.token()).parse().unwrap();
+        let token = format!("Bearer {}", server.token).parse().unwrap();
         request.headers_mut().insert("authorization", token);
         let mut watcher = Self(connect_async(request).await.unwrap().0);
         let subscribe = json!({"type": "subscribe", "topics": topics}).to_string();

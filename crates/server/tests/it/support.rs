@@ -29,7 +29,7 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) data: PathBuf,
     pub(crate) ready: Ready,
-    token: String,
+    pub(crate) token: String,
     client: reqwest::Client,
 }
 
