@@ -140,30 +140,51 @@ impl Registry {
     /// # Errors
     /// When a store cannot answer.
     pub async fn refresh(&self) -> Result<(), PortError> {
+        let approved = self.take_over_changes().await?;
+        for id in approved {
+            // Anything else is tried again when the device listens next.
+            if let Err(RegistryError::Port(error)) = self.hand_over(&id).await {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the devices that another process approved.
+    async fn take_over_changes(&self) -> Result<Vec<DeviceId>, PortError> {
         let _writing = self.writing.lock().await;
         let since = self.read().synced();
+        let mut approved = Vec::new();
         for stored in self.parts.store.changed_since(since).await? {
             self.write().sync(stored.revision);
-            self.take_over(stored, None, &Origin::Server);
+            let id = stored.device.id.clone();
+            if self.take_over(stored, None, &Origin::Server) == Some(DeviceChange::Approved) {
+                approved.push(id);
+            }
         }
         let parts = &self.parts;
         let join = enrol::load_join_settings(&*parts.settings, parts.join_mode).await?;
         *write_lock(&self.join) = join;
-        Ok(())
+        Ok(approved)
     }
 
     /// Puts what is stored into the index, ends sessions that lost their
-    /// right and tells the watchers.
-    fn take_over(&self, stored: StoredDevice, change: Option<DeviceChange>, by: &Origin) {
+    /// right and tells the watchers. Returns what changed, if anything did.
+    fn take_over(
+        &self,
+        stored: StoredDevice,
+        change: Option<DeviceChange>,
+        by: &Origin,
+    ) -> Option<DeviceChange> {
         let (device, access) = (stored.device.clone(), stored.access.clone());
         let is_new = self.read().by_key(device.key).is_none();
         let before = self.write().put(stored);
         if is_new && device.state == DeviceState::Deleted {
-            return;
+            return None;
         }
         if !is_new && before.is_none() {
             // The index was newer: our own write, read back.
-            return;
+            return None;
         }
         let change = change.unwrap_or_else(|| edit::difference(before.as_ref(), &device, &access));
         if let Some(reason) = edit::kick_for(change) {
@@ -181,6 +202,7 @@ impl Registry {
         for watcher in &self.parts.watchers {
             watcher.changed(&device, change, by);
         }
+        Some(change)
     }
 
     fn entry(&self, id: &DeviceId) -> Result<Entry, RegistryError> {
@@ -208,3 +230,6 @@ fn write_lock<T>(it: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
     it.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;
