@@ -106,13 +106,12 @@ async fn joined_credentials_settle_once(store: &dyn DeviceStore) {
     let stored = insert(store, vec![joining]).await.remove(0);
     let key = stored.device.key;
     store.settle_joined(vec![(key, two)]).await.unwrap();
-    let read = async || {
-        let rows = store.changed_since(stored.revision - 1).await.unwrap();
-        rows[0].access.clone()
-    };
-    assert_eq!(read().await, DeviceAccess::Joining(Some(one.clone())));
+    let since = stored.revision;
+    assert_eq!(store.changed_since(since).await.unwrap(), []);
     store.settle_joined(vec![(key, one.clone())]).await.unwrap();
-    assert_eq!(read().await, DeviceAccess::Credentials(one));
+    let settled = store.changed_since(since).await.unwrap().remove(0);
+    assert_eq!(settled.access, DeviceAccess::Credentials(one));
+    assert_eq!(settled.device, stored.device);
 }
 
 async fn a_deleted_id_is_free_and_its_key_is_not(store: &dyn DeviceStore) {

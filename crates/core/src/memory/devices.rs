@@ -115,10 +115,12 @@ impl DeviceStore for MemoryDevices {
     async fn settle_joined(&self, joined: Vec<(DeviceKey, DeviceDigest)>) -> Result<(), PortError> {
         let mut table = lock(&self.0);
         for (key, digest) in joined {
+            let revision = table.next_revision();
             if let Some(row) = table.rows.get_mut(&key)
                 && row.access == DeviceAccess::Joining(Some(digest.clone()))
             {
                 row.access = DeviceAccess::Credentials(digest);
+                row.revision = revision;
             }
         }
         Ok(())

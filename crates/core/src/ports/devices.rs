@@ -86,6 +86,6 @@ pub trait DeviceStore: Send + Sync + 'static {
 
     /// Turns [`DeviceAccess::Joining`] with a digest into
     /// [`DeviceAccess::Credentials`] for each pair that still matches; moves
-    /// neither version nor revision.
+    /// the revision and not the version.
     async fn settle_joined(&self, joined: Vec<(DeviceKey, DeviceDigest)>) -> Result<(), PortError>;
 }

@@ -213,29 +213,36 @@ pub(super) fn stored(entry: &Entry) -> StoredDevice {
     }
 }
 
-/// What became of a device that another process changed.
+/// What became of a device that another process changed; `None` for nothing
+/// that anybody would notice.
 pub(super) fn difference(
     before: Option<&Entry>,
     device: &Device,
     access: &DeviceAccess,
-) -> DeviceChange {
+) -> Option<DeviceChange> {
     let Some(before) = before else {
-        return DeviceChange::Added;
+        return Some(DeviceChange::Added);
     };
-    match device.state {
-        DeviceState::Deleted => DeviceChange::Deleted,
-        DeviceState::Rejected if before.device.state != DeviceState::Rejected => {
-            DeviceChange::Rejected
-        }
-        DeviceState::Active | DeviceState::Pending | DeviceState::Rejected => {
-            if before.access != *access {
-                DeviceChange::CredentialsChanged
-            } else if before.device.state == device.state {
-                DeviceChange::Edited
-            } else {
+    if device.state != before.device.state {
+        return Some(match device.state {
+            DeviceState::Deleted => DeviceChange::Deleted,
+            DeviceState::Rejected => DeviceChange::Rejected,
+            DeviceState::Active | DeviceState::Pending if before.access == *access => {
                 DeviceChange::Approved
             }
+            DeviceState::Active | DeviceState::Pending => DeviceChange::CredentialsChanged,
+        });
+    }
+    match (&before.access, access) {
+        (was, is) if was == is => {
+            (device.settings != before.device.settings).then_some(DeviceChange::Edited)
         }
+        (DeviceAccess::Joining(Some(was)), DeviceAccess::Credentials(is)) if was == is => None,
+        (DeviceAccess::Joining(_), DeviceAccess::Joining(_)) => Some(DeviceChange::HandedOver),
+        (
+            DeviceAccess::None | DeviceAccess::Joining(_) | DeviceAccess::Credentials(_),
+            DeviceAccess::None | DeviceAccess::Joining(_) | DeviceAccess::Credentials(_),
+        ) => Some(DeviceChange::CredentialsChanged),
     }
 }
 

@@ -186,7 +186,7 @@ impl Registry {
             // The index was newer: our own write, read back.
             return None;
         }
-        let change = change.unwrap_or_else(|| edit::difference(before.as_ref(), &device, &access));
+        let change = change.or_else(|| edit::difference(before.as_ref(), &device, &access))?;
         if let Some(reason) = edit::kick_for(change) {
             self.parts.sessions.kick(&device.id, reason);
         }

@@ -68,7 +68,8 @@ impl DeviceStore for SqliteDevices {
     async fn settle_joined(&self, joined: Vec<(DeviceKey, DeviceDigest)>) -> Result<(), PortError> {
         self.0
             .write(move |db| {
-                let sql = "UPDATE devices SET access = 'credentials' \
+                let sql = "UPDATE devices SET access = 'credentials', \
+                    revision = (SELECT max(revision) + 1 FROM devices) \
                     WHERE key = ?1 AND access = 'joining' AND hash = ?2 AND salt = ?3";
                 let mut statement = db.prepare_cached(sql)?;
                 for (key, digest) in joined {
