@@ -1,7 +1,7 @@
 //! People's passwords under Argon2id, on blocking threads and few at a time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -27,7 +27,7 @@ pub struct Argon2Hasher {
     waiting: AtomicUsize,
     /// Verified against where there is no such person, so that the answer
     /// takes as long.
-    nobody: String,
+    nobody: Arc<OnceLock<String>>,
 }
 
 impl Argon2Hasher {
@@ -46,12 +46,11 @@ impl Argon2Hasher {
     pub fn with_cost(memory_kib: u32, passes: u32) -> Result<Self, PortError> {
         let params = Params::new(memory_kib, passes, 1, None)
             .map_err(|error| PortError::unavailable(error.to_string()))?;
-        let nobody = hash(&params, &Secret::random(""))?;
         Ok(Self {
             params,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             waiting: AtomicUsize::new(0),
-            nobody,
+            nobody: Arc::default(),
         })
     }
 
@@ -82,9 +81,17 @@ impl PasswordHasher for Argon2Hasher {
 
     async fn verify(&self, hash: Option<String>, password: Secret) -> Result<bool, PortError> {
         let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.nobody.clone());
-        let right = self.run(move || verify(&hash, &password)).await?;
-        Ok(known && right)
+        let (params, nobody) = (self.params.clone(), Arc::clone(&self.nobody));
+        let right = self.run(move || match (&hash, nobody.get()) {
+            (Some(hash), _) => verify(hash, &password),
+            (None, Some(nobody)) => verify(nobody, &password),
+            (None, None) => {
+                // The first time, making the hash takes as long as verifying it.
+                nobody.set(self::hash(&params, &Secret::random(""))?).ok();
+                Ok(false)
+            }
+        });
+        Ok(right.await? && known)
     }
 }
 

@@ -28,22 +28,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Add a device and print its password, this once
-    Add {
-        /// Its id: 1 to 32 letters, digits, '.', '_' or '-'
-        id: String,
-        /// A name for people
-        #[arg(long, default_value = "")]
-        name: String,
-        /// building/floor/room; what the id suggests if absent
-        #[arg(long)]
-        location: Option<String>,
-        /// Number of sockets
-        #[arg(long)]
-        sockets: Option<u8>,
-        /// Seconds between reports, where the device does not say itself
-        #[arg(long, value_name = "SECONDS")]
-        period_s: Option<u32>,
-    },
+    Add(AddArgs),
     /// Print devices as CSV
     Export,
     /// Add devices from CSV and print the credentials of the new ones as CSV
@@ -81,6 +66,24 @@ enum Command {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct AddArgs {
+    /// Its id: 1 to 32 letters, digits, '.', '_' or '-'
+    id: String,
+    /// A name for people
+    #[arg(long, default_value = "")]
+    name: String,
+    /// building/floor/room; what the id suggests if absent
+    #[arg(long)]
+    location: Option<String>,
+    /// Number of sockets
+    #[arg(long)]
+    sockets: Option<u8>,
+    /// Seconds between reports, where the device does not say itself
+    #[arg(long, value_name = "SECONDS")]
+    period_s: Option<u32>,
+}
+
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     block_on(async move {
         let site = Site::open(&args.site)?;
@@ -94,24 +97,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 async fn carry_out(registry: &Registry, command: Command) -> anyhow::Result<()> {
     let actor = Actor::server();
     match command {
-        Command::Add {
-            id,
-            name,
-            location,
-            sockets,
-            period_s,
-        } => {
-            let id = DeviceId::parse(&id)?;
-            let suggested = || location::suggest(id.as_str()).unwrap_or_default();
-            let settings = DeviceSettings {
-                name,
-                location: location.unwrap_or_else(suggested),
-                sockets,
-                period_s,
-            };
-            let (_, password) = registry.add(&actor, &id, settings).await.map_err(explain)?;
-            print(password.expose())
-        }
+        Command::Add(args) => add(registry, &actor, args).await,
         Command::Export => print_raw(&device_csv::write(&registry.all(DeviceState::Active))?),
         Command::Import {
             file,
@@ -153,6 +139,19 @@ async fn carry_out(registry: &Registry, command: Command) -> anyhow::Result<()> 
     }
 }
 
+async fn add(registry: &Registry, actor: &Actor, args: AddArgs) -> anyhow::Result<()> {
+    let id = DeviceId::parse(&args.id)?;
+    let suggested = || location::suggest(id.as_str()).unwrap_or_default();
+    let settings = DeviceSettings {
+        name: args.name,
+        location: args.location.unwrap_or_else(suggested),
+        sockets: args.sockets,
+        period_s: args.period_s,
+    };
+    let added = registry.add(actor, &id, settings).await;
+    print(added.map_err(explain)?.1.expose())
+}
+
 async fn import(
     registry: &Registry,
     file: &Path,
@@ -180,7 +179,10 @@ async fn import(
         }
     }
     if refused > 0 {
-        bail!("{refused} of {} rows are refused; nothing was written", lines.len());
+        bail!(
+            "{refused} of {} rows are refused; nothing was written",
+            lines.len()
+        );
     }
     if dry_run {
         tell(&format!("{} rows are fine", lines.len()));

@@ -1,7 +1,11 @@
 //! The command line.
 
 mod demo;
+mod device;
 mod serve;
+mod site;
+mod token;
+mod user;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -29,6 +33,12 @@ enum Command {
     Demo(demo::Args),
     /// Simulate strips, or make load, against any broker
     Sim(Box<dormouse_sim::cli::Args>),
+    /// Add, list and remove devices; also while a server runs
+    Device(device::Args),
+    /// Add, list and remove people; also while a server runs
+    User(user::Args),
+    /// Make and take back API tokens; also while a server runs
+    Token(token::Args),
     /// Print every setting with its default
     Config,
     /// Print the API's document
@@ -62,6 +72,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             crate::observe::start(&Config::load(None, std::env::vars())?.log)?;
             dormouse_sim::cli::run(*args, stop).await
         }),
+        Command::Device(args) => device::run(args),
+        Command::User(args) => user::run(args),
+        Command::Token(args) => token::run(args),
         Command::Config => print(DEFAULT_TOML.trim_end()),
         Command::Openapi => print(document()?.trim_end()),
     }
@@ -91,6 +104,14 @@ fn document() -> anyhow::Result<String> {
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Writes text that ends its own lines on standard output.
+fn print_raw(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
     out.flush()?;
     Ok(())
 }

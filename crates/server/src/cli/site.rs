@@ -25,7 +25,7 @@ use crate::store::sqlite::{
 #[derive(Debug, clap::Args)]
 pub(super) struct SiteArgs {
     /// Folder of the databases; a server may run on it
-    #[arg(long, value_name = "DIR", default_value = "data")]
+    #[arg(long, value_name = "DIR", default_value = "data", global = true)]
     data: PathBuf,
 }
 

@@ -14,6 +14,8 @@ use crate::clock::SystemClock;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    site: SiteArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -22,8 +24,6 @@ pub(super) struct Args {
 enum Command {
     /// Make a token and print it, this once
     Create {
-        #[command(flatten)]
-        site: SiteArgs,
         /// What it is called in the audit log
         #[arg(long)]
         name: String,
@@ -34,14 +34,9 @@ enum Command {
         days: Option<u32>,
     },
     /// List tokens, newest first
-    List {
-        #[command(flatten)]
-        site: SiteArgs,
-    },
+    List,
     /// Take a token back
     Revoke {
-        #[command(flatten)]
-        site: SiteArgs,
         /// Its number in the list
         id: i64,
     },
@@ -50,13 +45,8 @@ enum Command {
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     block_on(async move {
         match args.command {
-            Command::Create {
-                site,
-                name,
-                grant,
-                days,
-            } => {
-                let site = Site::open(&site)?;
+            Command::Create { name, grant, days } => {
+                let site = Site::open(&args.site)?;
                 let days = days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
                 let new = TokenNew {
                     name,
@@ -67,9 +57,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
                 site.close().await;
                 print(made?.1.expose())
             }
-            Command::List { site } => list(&site).await,
-            Command::Revoke { site, id } => {
-                let site = Site::open(&site)?;
+            Command::List => list(&args.site).await,
+            Command::Revoke { id } => {
+                let site = Site::open(&args.site)?;
                 let access = site.access()?;
                 let revoked = access.revoke_token(&Actor::server(), TokenId(id)).await;
                 site.close().await;

@@ -14,6 +14,8 @@ use super::site::{GrantArgs, Site, SiteArgs};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    site: SiteArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -22,29 +24,20 @@ pub(super) struct Args {
 enum Command {
     /// Add a person; the password is read from standard input
     Add {
-        #[command(flatten)]
-        site: SiteArgs,
         /// The name to sign in with
         name: String,
         #[command(flatten)]
         grant: GrantArgs,
     },
     /// List people
-    List {
-        #[command(flatten)]
-        site: SiteArgs,
-    },
+    List,
     /// Set a person's password, read from standard input, and end their sessions
     Password {
-        #[command(flatten)]
-        site: SiteArgs,
         /// Whose
         name: String,
     },
     /// Remove a person and end their sessions
     Remove {
-        #[command(flatten)]
-        site: SiteArgs,
         /// Whom
         name: String,
     },
@@ -54,10 +47,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     block_on(async move {
         let actor = Actor::server();
         match args.command {
-            Command::Add { site, name, grant } => {
+            Command::Add { name, grant } => {
                 let grant = grant.grant()?;
                 let password = read_password()?;
-                let site = Site::open(&site)?;
+                let site = Site::open(&args.site)?;
                 let new = PersonNew {
                     name,
                     password,
@@ -68,21 +61,21 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
                 added?;
                 Ok(())
             }
-            Command::List { site } => list(&site).await,
-            Command::Password { site, name } => {
+            Command::List => list(&args.site).await,
+            Command::Password { name } => {
                 let edit = PersonEdit {
                     password: Some(read_password()?),
                     ..PersonEdit::default()
                 };
-                let site = Site::open(&site)?;
+                let site = Site::open(&args.site)?;
                 let access = site.access()?;
                 let edited = access.edit_person(&actor, &name, None, edit).await;
                 site.close().await;
                 edited?;
                 Ok(())
             }
-            Command::Remove { site, name } => {
-                let site = Site::open(&site)?;
+            Command::Remove { name } => {
+                let site = Site::open(&args.site)?;
                 let removed = site.access()?.remove_person(&actor, &name).await;
                 site.close().await;
                 Ok(removed?)
