@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 
-use crate::support::Server;
+use crate::support::{Server, run};
 
 #[tokio::test]
 async fn strangers_get_health_and_the_page_and_nothing_else() {
@@ -36,6 +36,18 @@ async fn strangers_get_health_and_the_page_and_nothing_else() {
         }
     }
     server.stop().await;
+}
+
+#[tokio::test]
+async fn the_document_in_the_repository_is_the_one_that_the_handlers_tell() {
+    let (code, told, error) = run(&["openapi"]).await;
+    assert_eq!(code, 0, "{error}");
+    let kept = include_str!("../../../../docs/openapi.json");
+    let first = told.lines().zip(kept.lines()).find(|(a, b)| a != b);
+    assert!(
+        told == kept,
+        "run `cargo run -p dormouse -- openapi > docs/openapi.json`; it tells {first:?}"
+    );
 }
 
 #[tokio::test]
