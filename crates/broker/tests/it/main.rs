@@ -9,13 +9,17 @@
 )]
 
 mod acks;
+mod chaos;
+mod client;
 mod clients;
 mod conformance;
 mod features5;
 mod harness;
+mod hooks;
 mod limits;
 mod malformed;
 mod permission;
 mod props;
 mod sessions;
+mod shared;
 mod wire;
