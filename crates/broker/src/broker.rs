@@ -88,16 +88,18 @@ impl Broker {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
+        let limits = Arc::new(config.limits);
+        let counters = Arc::new(Counters::default());
         let shared = Arc::new(Shared {
             hooks,
-            router: Router::default(),
+            router: Router::new(limits.clone(), counters.clone()),
             registry: Registry::default(),
-            admission: Arc::new(Admission::new(&config.limits)),
-            counters: Counters::default(),
+            admission: Arc::new(Admission::new(&limits)),
+            counters,
             timers: Timers::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            limits: config.limits,
+            limits,
         });
         Ok(Self {
             shared,
@@ -225,7 +227,7 @@ impl BrokerHandle {
             for mailbox in away {
                 if self.shared.registry.forget_if(&mailbox, |_| true) {
                     self.shared.timers.clear(mailbox.id);
-                    self.shared.router.end(&mailbox);
+                    self.shared.router.end(&mailbox, Instant::now());
                     mailbox.lock().will = None;
                 }
             }

@@ -23,11 +23,11 @@ use crate::timers::Timers;
 /// The state of one broker.
 pub(crate) struct Shared {
     pub(crate) hooks: Arc<dyn Hooks>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) router: Router,
     pub(crate) registry: Registry,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) timers: Timers,
     /// The tasks of all connections.
     pub(crate) tasks: TaskTracker,
@@ -38,8 +38,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Passes a message on.
     pub(crate) fn route(&self, message: &Arc<Stored>, now: Instant) -> Delivery {
-        self.router
-            .publish(message, &self.limits, &self.counters, now)
+        self.router.publish(message, now)
     }
 
     /// Calls a hook where its panic must not keep us from what comes next.
@@ -105,7 +104,7 @@ impl Shared {
                 .is_some_and(|absence| absence.end_at <= now)
         });
         if over {
-            self.router.end(mailbox);
+            self.router.end(mailbox, now);
         } else if next > now {
             self.timers.set(mailbox, next);
         }

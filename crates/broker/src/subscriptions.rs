@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::codec::{QoS, SubscribeOptions};
 use crate::message::Stored;
-use crate::session::{Mailbox, Outgoing, SubscriptionIds};
+use crate::session::{Mailbox, Offer, Outgoing, SubscriptionIds};
 use crate::topic::Filter;
 use crate::topic_map::TopicMap;
 
@@ -32,21 +32,46 @@ struct Entry {
 /// The members of a shared subscription, who get its messages in turn.
 #[derive(Debug)]
 struct Group {
-    name: Box<str>,
+    name: Arc<str>,
     members: Members,
     turn: AtomicUsize,
 }
 
 impl Group {
-    /// The member whose turn it is: the next connected one, else the next.
-    fn choose(&self) -> Option<&Subscriber> {
-        let start = self.turn.fetch_add(1, Relaxed);
-        let count = self.members.len();
-        (0..count)
-            .filter_map(|step| self.members.get((start.wrapping_add(step)) % count))
-            .find(|member| member.mailbox.is_live())
-            .or_else(|| self.members.get(start.checked_rem(count)?))
+    /// The members, from the one whose turn it is: connected ones first.
+    fn in_turn(&self) -> impl Iterator<Item = &Subscriber> {
+        let start = self.turn.fetch_add(1, Relaxed) % self.members.len().max(1);
+        let (late, early) = self.members.split_at(start.min(self.members.len()));
+        let all = early.iter().chain(late);
+        let here = all.clone().filter(|member| member.mailbox.is_live());
+        here.chain(all.filter(|member| !member.mailbox.is_live()))
     }
+
+    /// Hands a message to the first member that takes it.
+    fn deliver(&self, message: &Arc<Stored>, post: &mut impl Post) {
+        let mut last = None;
+        for member in self.in_turn() {
+            let mut outgoing = merge(message, &[member]);
+            outgoing.group = Some(self.name.clone());
+            let offer = post.offer(&member.mailbox, outgoing);
+            last = Some(offer);
+            if matches!(offer, Offer::Live | Offer::Queued) {
+                break;
+            }
+        }
+        if let Some(offer) = last {
+            post.count(offer);
+        }
+    }
+}
+
+/// Brings messages to sessions, and counts what became of them.
+pub(crate) trait Post {
+    /// Offers a message to a session.
+    fn offer(&mut self, mailbox: &Mailbox, outgoing: Outgoing) -> Offer;
+
+    /// That is what became of it in the end.
+    fn count(&mut self, offer: Offer);
 }
 
 /// The subscriptions of all sessions.
@@ -101,34 +126,41 @@ impl Subscriptions {
         map.any_match(topic, &mut |_| true)
     }
 
-    /// Calls `deliver` once per session that gets the message; several
-    /// subscriptions of one session make one delivery with the highest QoS.
-    pub(crate) fn deliver(
-        &self,
-        message: &Arc<Stored>,
-        mut deliver: impl FnMut(&Arc<Mailbox>, Outgoing),
-    ) {
+    /// Hands a message to each session that gets it, once: several subscriptions
+    /// of one session make one delivery with the highest QoS.
+    pub(crate) fn deliver(&self, message: &Arc<Stored>, post: &mut impl Post) {
         let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
         let mut found: SmallVec<[&Subscriber; 8]> = SmallVec::new();
+        let mut groups: SmallVec<[&Group; 2]> = SmallVec::new();
         map.for_each_match(&message.topic, |entry| {
             for subscriber in &entry.plain {
                 if !(subscriber.options.no_local && subscriber.mailbox.id == message.from) {
                     found.push(subscriber);
                 }
             }
+            groups.extend(&entry.groups);
         });
         found.sort_by_key(|subscriber| subscriber.mailbox.id);
         for same in found.chunk_by(|a, b| a.mailbox.id == b.mailbox.id) {
             if let Some(first) = same.first() {
-                deliver(&first.mailbox, merge(message, same));
+                let offer = post.offer(&first.mailbox, merge(message, same));
+                post.count(offer);
             }
         }
-        map.for_each_match(&message.topic, |entry| {
-            for group in &entry.groups {
-                if let Some(member) = group.choose() {
-                    deliver(&member.mailbox, merge(message, &[member]));
-                }
+        for group in groups {
+            group.deliver(message, post);
+        }
+    }
+
+    /// Hands a message that a member of a group has left behind to another one.
+    pub(crate) fn deliver_to_group(&self, message: &Arc<Stored>, name: &str, post: &mut impl Post) {
+        let map = self.map.read().unwrap_or_else(PoisonError::into_inner);
+        map.any_match(&message.topic, &mut |entry| {
+            let group = entry.groups.iter().find(|group| &*group.name == name);
+            if let Some(group) = group {
+                group.deliver(message, post);
             }
+            group.is_some()
         });
     }
 }
@@ -147,6 +179,7 @@ fn merge(message: &Arc<Stored>, same: &[&Subscriber]) -> Outgoing {
             .iter()
             .filter_map(|subscriber| subscriber.id)
             .collect::<SubscriptionIds>(),
+        group: None,
     }
 }
 

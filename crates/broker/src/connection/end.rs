@@ -60,7 +60,7 @@ impl Attachment {
         self.shared.registry.detach(&self.mailbox, absence);
         match next {
             Some(at) => self.shared.timers.set(&self.mailbox, at),
-            None => self.shared.router.end(&self.mailbox),
+            None => self.shared.router.end(&self.mailbox, now),
         }
         self.link.set_ended();
         reason

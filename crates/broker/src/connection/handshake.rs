@@ -127,7 +127,7 @@ async fn let_in(
     let granted = claim(shared, &session, &link, &mut wish).await?;
     for old in &granted.replaced {
         shared.timers.clear(old.id);
-        shared.router.end(old);
+        shared.router.end(old, Instant::now());
     }
     shared.timers.clear(granted.mailbox.id);
     let attachment = Attachment::new(shared.clone(), session, granted.mailbox, link);

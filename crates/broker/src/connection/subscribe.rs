@@ -10,7 +10,6 @@ use crate::codec::{
     UnsubscribePacket,
 };
 use crate::reasons::Disconnect;
-use crate::router::RetainedTo;
 use crate::stats::count;
 use crate::subscriptions::Subscriber;
 use crate::topic::Filter;
@@ -75,18 +74,9 @@ impl Client {
             RetainHandling::DoNotSend => false,
         };
         if wants_retained && filter.group.is_none() {
-            let to = RetainedTo {
-                qos: options.qos,
-                id,
-            };
-            shared.router.send_retained(
-                filter.pattern,
-                mailbox,
-                &to,
-                &shared.limits,
-                &shared.counters,
-                now,
-            );
+            shared
+                .router
+                .send_retained(filter.pattern, mailbox, options.qos, id, now);
             self.attachment.link.raise();
         }
         Ok(ReasonCode(options.qos.level()))

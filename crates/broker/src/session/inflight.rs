@@ -165,9 +165,14 @@ impl Inflight {
         before - self.entries.len()
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.entries = VecDeque::new();
+    /// Forgets everything; returns the messages that nobody acknowledged.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Outgoing> {
         self.unsent = 0;
+        let entries = std::mem::take(&mut self.entries);
+        entries.into_iter().filter_map(|entry| match entry.flight {
+            Flight::Publish(outgoing) => Some(outgoing),
+            Flight::Release => None,
+        })
     }
 }
 
@@ -185,6 +190,7 @@ mod tests {
             qos,
             retain: false,
             ids: SubscriptionIds::new(),
+            group: None,
         }
     }
 

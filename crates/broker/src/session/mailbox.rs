@@ -138,15 +138,30 @@ impl Mailbox {
         }
     }
 
-    /// Ends the session: forgets everything but its filters, which it returns,
-    /// and its will.
-    pub(crate) fn end(&self, total: &AtomicUsize) -> Vec<Box<str>> {
+    /// Ends the session and forgets everything but its will.
+    pub(crate) fn end(&self, total: &AtomicUsize) -> Remains {
         let mut state = self.lock();
         state.over = true;
         state.absence = None;
-        state.queue.clear(total);
-        state.inflight.clear();
         state.received = HashSet::new();
-        state.filters.drain().collect()
+        // A QoS 2 message that may have been received must go to nobody else.
+        let sent = state.inflight.take_all();
+        let sent = sent.filter(|outgoing| outgoing.qos == QoS::AtLeastOnce);
+        let mut orphans: Vec<_> = sent.collect();
+        orphans.extend(state.queue.take_all(total));
+        orphans.retain(|outgoing| outgoing.group.is_some() && outgoing.qos != QoS::AtMostOnce);
+        Remains {
+            filters: state.filters.drain().collect(),
+            orphans,
+        }
     }
+}
+
+/// What a session leaves behind.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    /// The filters that it had subscribed to.
+    pub(crate) filters: Vec<Box<str>>,
+    /// Messages of shared subscriptions, for other members of the group.
+    pub(crate) orphans: Vec<Outgoing>,
 }

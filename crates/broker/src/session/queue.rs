@@ -21,6 +21,8 @@ pub(crate) struct Outgoing {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) ids: SubscriptionIds,
+    /// The group of the shared subscription that it answers, if it is one.
+    pub(crate) group: Option<Arc<str>>,
 }
 
 /// A bounded queue: by messages, by bytes, and by the bytes of all queues
@@ -111,9 +113,10 @@ impl Queue {
         before - self.items.len()
     }
 
-    pub(crate) fn clear(&mut self, total: &AtomicUsize) {
+    /// Empties the queue.
+    pub(crate) fn take_all(&mut self, total: &AtomicUsize) -> VecDeque<Outgoing> {
         self.release(self.bytes, total);
-        self.items = VecDeque::new();
+        std::mem::take(&mut self.items)
     }
 
     fn has_room(&self, size: usize, limits: &Limits) -> bool {
@@ -151,6 +154,7 @@ mod tests {
             qos: QoS::AtLeastOnce,
             retain: false,
             ids: SubscriptionIds::new(),
+            group: None,
         }
     }
 
@@ -183,7 +187,7 @@ mod tests {
         );
         assert_eq!(total.load(Relaxed), 80);
         queue.pop(&total);
-        queue.clear(&total);
+        assert_eq!(queue.take_all(&total).len(), 2);
         assert_eq!(total.load(Relaxed), 0);
     }
 
