@@ -33,11 +33,11 @@ async fn a_sample_reaches_the_page_and_the_history_and_outlives_a_kill() {
         let body = server
             .get("/api/v1/devices/A-302-strip01/history?resolution=raw&from=2020-01-01T00:00:00Z&to=2089-01-01T00:00:00Z")
             .await;
-        let found = body["items"].as_array().is_some_and(|it| !it.is_empty());
+        let found = body["points"].as_array().is_some_and(|it| !it.is_empty());
         found.then_some(body)
     })
     .await;
-    assert_eq!(history["items"].as_array().unwrap().len(), 1, "{history}");
+    assert_eq!(history["points"].as_array().unwrap().len(), 1, "{history}");
     server.stop().await;
 }
 
