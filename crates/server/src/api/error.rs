@@ -204,3 +204,36 @@ impl From<InvalidUuid> for Problem {
         Self::invalid("id", error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    /// Every `/problems/NAME` in the files under `path`.
+    fn kinds_in(path: &Path, found: &mut BTreeSet<String>) {
+        if path.is_dir() {
+            for entry in std::fs::read_dir(path).unwrap() {
+                kinds_in(&entry.unwrap().path(), found);
+            }
+            return;
+        }
+        let text = std::fs::read_to_string(path).unwrap();
+        for tail in text.split("/problems/").skip(1) {
+            let is_name = |c: &char| c.is_ascii_lowercase() || *c == '-';
+            let name: String = tail.chars().take_while(is_name).collect();
+            if !name.is_empty() {
+                found.insert(name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_of_problem_is_described_and_every_description_is_of_one() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (mut told, mut described) = (BTreeSet::new(), BTreeSet::new());
+        kinds_in(&root.join("src"), &mut told);
+        kinds_in(&root.join("../../docs/api.md"), &mut described);
+        assert_eq!(told, described);
+    }
+}
