@@ -92,7 +92,7 @@ mod tests {
     use dormouse_core::services::events::EventLog;
     use dormouse_core::services::fleet::FleetParts;
     use dormouse_core::services::incidents::Incidents;
-    use dormouse_core::services::presence::{NeverBehind, PresenceParts, PresenceTracker};
+    use dormouse_core::services::presence::{PresenceParts, PresenceTracker};
     use serde_json::{Value, json};
     use tower::ServiceExt as _;
 
@@ -127,7 +127,6 @@ mod tests {
             directory: directory.clone(),
             events: events.clone(),
             incidents: Arc::new(incidents),
-            intake: Arc::new(NeverBehind),
             clock: clock.clone(),
         }));
         Fleet::new(FleetParts {
