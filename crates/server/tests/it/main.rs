@@ -7,9 +7,11 @@
     reason = "in a test a surprise is a failure"
 )]
 
+mod crash;
 mod life;
 mod presence;
 mod site;
 mod strip;
+mod strips;
 mod support;
 mod thread;

@@ -41,7 +41,19 @@ impl Server {
 
     /// [`Server::start`] with variables such as `DORMOUSE__LOG__FILTER`.
     pub(crate) async fn start_with(data: &Path, env: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(DORMOUSE)
+        Self::start_command(Command::new(DORMOUSE), data, env).await
+    }
+
+    /// [`Server::start_with`] where writing beyond a limit on the size of files
+    /// fails, as on a full disk, instead of ending the process.
+    pub(crate) async fn start_ignoring_file_limit(data: &Path, env: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#, DORMOUSE]);
+        Self::start_command(shell, data, env).await
+    }
+
+    async fn start_command(mut command: Command, data: &Path, env: &[(&str, &str)]) -> Self {
+        let mut child = command
             .args([
                 "serve",
                 "--http",
