@@ -4,8 +4,10 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use dormouse::clock::SystemClock;
+use dormouse_core::clock::Clock as _;
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -46,8 +48,7 @@ struct Log {
 impl Strips {
     /// Adds `count` strips to `server` and lets them publish.
     pub(crate) async fn start(server: &Server, count: u32) -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let started_ms = u64::try_from(now.unwrap().as_millis()).unwrap();
+        let started_ms = SystemClock::start().now().as_millis().unsigned_abs();
         let (address, _) = watch::channel(Some(server.mqtt()));
         let (stop, _) = watch::channel(false);
         let mut strips = Vec::new();
