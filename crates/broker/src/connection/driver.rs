@@ -17,7 +17,7 @@ use super::client::Client;
 use super::handshake::Accepted;
 use super::{Transport, pool};
 use crate::codec;
-use crate::reasons::Disconnect;
+use crate::reasons::{Disconnect, KickReason};
 
 /// With so many bytes waiting to be written, nothing more is produced.
 pub(super) const HIGH_WATER_BYTES: usize = 64 * 1024;
@@ -78,6 +78,9 @@ impl<T: Transport> Driver<T> {
             output,
             ..
         } = self;
+        if reason == Disconnect::Kicked(KickReason::Revoked) {
+            client.window.forget_messages();
+        }
         // A client may have left on purpose right after publishing: what it
         // published is passed on though it will not hear of it.
         let mut nowhere = BytesMut::new();

@@ -58,6 +58,13 @@ impl Window {
         self.waiting.iter().any(|entry| entry.message.is_some())
     }
 
+    /// Passes nothing on any more.
+    pub(super) fn forget_messages(&mut self) {
+        for entry in &mut self.waiting {
+            entry.message = None;
+        }
+    }
+
     /// Appends a publication; the caller has seen that there is room. The
     /// acknowledgement resolves it.
     pub(super) fn push(&mut self, packet_id: u16, qos: QoS, link: &Arc<Link>) -> Ack {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dormouse_broker::{AckBatch, Limits, Message, QoS, ReasonCode};
+use dormouse_broker::{AckBatch, KickReason, Limits, Message, QoS, ReasonCode};
 
 use crate::harness::{Commit, SOON, TestBroker};
 use crate::wire::{self, Connect, Packet, Props, Publish, V4, V5};
@@ -209,6 +209,22 @@ async fn what_a_client_published_last_is_passed_on_though_it_has_gone() {
         ack.done();
     }
     assert_eq!(watcher.message().await.text(), "last words");
+    // But not what a revoked one published.
+    let mut client = broker
+        .connect(Connect::new(V4, "c").login("someone", "secret"))
+        .await;
+    client
+        .publish(Publish::new("t", "too late").qos(1, 1))
+        .await;
+    client.ping().await;
+    assert_eq!(broker.handle.kick("someone", KickReason::Revoked), 1);
+    broker
+        .until_heard("disconnected c: credentials revoked")
+        .await;
+    for ack in broker.hooks.take_acks() {
+        ack.done();
+    }
+    watcher.ping().await;
 }
 
 #[tokio::test(start_paused = true)]
