@@ -94,6 +94,13 @@ impl Dispatcher {
         Ok(answer.await.unwrap_or(None))
     }
 
+    /// Answers everybody who [waits](Self::wait), now and later, with `None`:
+    /// the server is about to stop, and they must not hold it up.
+    pub fn let_go(&self) {
+        // A full or closed inbox belongs to a server that ends their wait anyway.
+        self.inbox.ask(Request::LetGo).ok();
+    }
+
     /// Withdraws the wait for a command. Its message may arrive all the same.
     ///
     /// # Errors

@@ -32,6 +32,8 @@ pub(super) enum Request {
     Cancel(CancelTicket),
     Wait(CommandId, oneshot::Sender<Option<Arc<Command>>>),
     Batch(BatchTicket),
+    /// Nobody shall wait for verdicts any more.
+    LetGo,
 }
 
 pub(super) struct SendTicket {

@@ -89,6 +89,13 @@ impl Pending {
         }
     }
 
+    /// Ends the wait of everybody.
+    pub(super) fn let_go(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.waiters.clear();
+        }
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }

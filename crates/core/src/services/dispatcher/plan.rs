@@ -222,6 +222,13 @@ impl DispatchLoop {
         match request {
             Request::Send(ticket) => self.plan_send(turn, *ticket),
             Request::Cancel(ticket) => self.plan_cancel(turn, ticket),
+            Request::LetGo => {
+                self.letting_go = true;
+                self.pending.let_go();
+            }
+            Request::Wait(_, reply) if self.letting_go => {
+                reply.send(None).ok();
+            }
             Request::Wait(id, reply) => {
                 if let Some(reply) = self.pending.wait(id, reply) {
                     let known = turn.known.get(&id).cloned().map(Arc::new);

@@ -41,6 +41,8 @@ pub struct DispatchLoop {
     pub(super) deferred: Vec<Evidence>,
     /// For the next turn, likewise.
     pub(super) deferred_requests: Vec<Request>,
+    /// Whether nobody shall wait for verdicts any more.
+    pub(super) letting_go: bool,
     /// Set while the store is left alone.
     retry_at: Option<Instant>,
 }
@@ -73,6 +75,7 @@ impl DispatchLoop {
             ids: IdSource::default(),
             deferred: Vec::new(),
             deferred_requests: Vec::new(),
+            letting_go: false,
             retry_at: None,
         }
     }
@@ -173,7 +176,7 @@ impl DispatchLoop {
         let asked = gathered.requests.iter().filter_map(|it| match it {
             Request::Cancel(ticket) => Some(ticket.id),
             Request::Wait(id, _) => Some(*id),
-            Request::Send(_) | Request::Batch(_) => None,
+            Request::Send(_) | Request::Batch(_) | Request::LetGo => None,
         });
         let unknown: HashSet<CommandId> = acked
             .chain(asked)
@@ -243,6 +246,7 @@ impl DispatchLoop {
                 Request::Wait(_, reply) => {
                     reply.send(None).ok();
                 }
+                Request::LetGo => self.deferred_requests.push(Request::LetGo),
             }
         }
     }

@@ -284,3 +284,21 @@ async fn after_a_restart_a_replayed_ack_still_counts_and_no_wait_is_longer_than_
     world.advance(Duration::from_secs(6)).await;
     assert_eq!(world.state(silent).await, StateName::Timeout);
 }
+
+#[tokio::test]
+async fn a_server_about_to_stop_lets_go_of_those_who_wait() {
+    let mut world = World::new();
+    let id = world.sent(1, 1, Action::On).await;
+    let dispatcher = world.dispatcher.clone();
+    let (waited, ()) = tokio::join!(dispatcher.wait(id), async {
+        world.commands.turn().await;
+        dispatcher.let_go();
+        world.commands.turn().await;
+    });
+    assert!(waited.unwrap().is_none());
+    let (later, ()) = tokio::join!(dispatcher.wait(id), world.commands.turn());
+    assert!(later.unwrap().is_none());
+    // The command itself goes its way.
+    world.ack(1, id, AckStatus::Success).await;
+    assert_eq!(world.state(id).await, StateName::Success);
+}
