@@ -87,6 +87,7 @@ impl App {
         };
         health.set_running(false);
         tracing::info!("stopping");
+        services.dispatcher.let_go();
         front.finish(GRACE).await;
         back.finish(GRACE).await;
         services.flush().await;
