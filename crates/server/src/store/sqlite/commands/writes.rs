@@ -1,5 +1,6 @@
 //! The writes of the dispatcher, each on a connection inside a transaction.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use dormouse_core::clock::Timestamp;
@@ -94,13 +95,17 @@ fn insert(
     })
 }
 
-/// The pending commands that `command` meets.
-fn met_by(db: &Connection, command: &Command) -> rusqlite::Result<Vec<Command>> {
-    let mut statement = db.prepare_cached(&format!(
+static MET_BY: LazyLock<String> = LazyLock::new(|| {
+    format!(
         "SELECT {COLUMNS} FROM command
          WHERE state = 'pending' AND device = ?1 AND (socket = ?2 OR socket = 0 OR ?2 = 0)
          ORDER BY socket"
-    ))?;
+    )
+});
+
+/// The pending commands that `command` meets, in order of their sockets.
+fn met_by(db: &Connection, command: &Command) -> rusqlite::Result<Vec<Command>> {
+    let mut statement = db.prepare_cached(&MET_BY)?;
     let rows = statement.query_map(params![command.device.0, command.socket.get()], command_of)?;
     rows.collect()
 }
