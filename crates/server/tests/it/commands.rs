@@ -230,7 +230,7 @@ async fn commands_pending_at_a_crash_get_their_verdicts_after_it() {
         &server,
         "A-1",
         3,
-        json!({"action": "off", "timeoutMs": 60_000}),
+        json!({"action": "on", "timeoutMs": 60_000}),
     )
     .await;
     for id in [&short, &long] {

@@ -13,6 +13,9 @@ use tokio::process::{Child, Command};
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Between two looks at a condition: below the limit on reads of a session.
+const POLL: Duration = Duration::from_millis(75);
+
 /// The binary under test.
 pub(crate) const DORMOUSE: &str = env!("CARGO_BIN_EXE_dormouse");
 
@@ -220,6 +223,6 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
             return value;
         }
         assert!(tokio::time::Instant::now() < deadline, "in time: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(POLL).await;
     }
 }
