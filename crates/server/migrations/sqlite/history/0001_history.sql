@@ -4,7 +4,7 @@
 CREATE TABLE samples (
     at INTEGER PRIMARY KEY,
     power_dw INTEGER,           -- 0.1 W
-    voltage_dv INTEGER,         -- 0.1 V
+    voltage_off_dv INTEGER,     -- 0.1 V above 230.0 V: a byte less than the whole
     current_ma INTEGER,         -- 1 mA
     energy_dwh INTEGER,         -- 0.1 Wh, the device's counter
     power_factor_centi INTEGER  -- 0.01
@@ -102,7 +102,7 @@ SELECT
     ((at >> 41) & 8388607) % 33 AS socket_id,
     (at & 2199023255551) + 1577836800000 AS ts,
     power_dw / 10.0 AS power_w,
-    voltage_dv / 10.0 AS voltage_v,
+    (voltage_off_dv + 2300) / 10.0 AS voltage_v,
     current_ma / 1000.0 AS current_a,
     energy_dwh / 10.0 AS energy_wh,
     power_factor_centi / 100.0 AS power_factor

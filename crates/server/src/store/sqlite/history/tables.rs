@@ -9,6 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::keys::{SeriesKey, Unit};
 
 const SAMPLE_COLUMNS: usize = 5;
+/// What voltages are kept as differences from, 0.1 V.
+const NOMINAL_DV: i32 = 2_300;
 
 /// Adds to a bucket, or makes it. Extremes take whichever side is not NULL.
 macro_rules! concat_add {
@@ -49,10 +51,12 @@ pub(super) fn values(row: &Row<'_>, from: usize) -> rusqlite::Result<Values> {
 /// A row of `samples`.
 pub(super) fn sample(row: &Row<'_>) -> rusqlite::Result<Sample> {
     let (series, ts) = SeriesKey::of_sample(row.get(0)?);
+    let mut values = values(row, 1)?;
+    values.voltage_dv = values.voltage_dv.map(|off| off.saturating_add(NOMINAL_DV));
     Ok(Sample {
         socket: series.id().socket,
         ts,
-        values: values(row, 1)?,
+        values,
     })
 }
 
@@ -68,7 +72,7 @@ pub(super) fn insert_samples(
         insert.execute(params![
             series.sample(sample.ts),
             it.power_dw,
-            it.voltage_dv,
+            it.voltage_dv.map(|dv| dv.saturating_sub(NOMINAL_DV)),
             it.current_ma,
             it.energy_dwh,
             it.power_factor_centi,
