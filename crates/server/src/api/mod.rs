@@ -25,6 +25,7 @@ mod people_tests;
 mod policy;
 pub mod retention;
 pub mod session;
+pub mod share;
 pub mod stats;
 pub mod stats_fleet;
 pub mod telemetry;

@@ -19,6 +19,7 @@ use crate::api::limits::ReadLimit;
 use crate::api::live::Live;
 use crate::api::metrics::{self, Metrics};
 use crate::api::session::SessionState;
+use crate::api::share::share;
 use crate::api::telemetry::Telemetry;
 use crate::api::{self, layers, openapi};
 use crate::config::Config;
@@ -101,11 +102,11 @@ impl Site<'_> {
             api::enrolment::router(devices),
             api::commands::router(Arc::clone(dispatcher)),
             api::telemetry::router(telemetry),
-            api::history::router(history.clone()),
-            api::stats::router(Arc::clone(statistics)),
+            share(api::history::router(history.clone())),
+            share(api::stats::router(Arc::clone(statistics))),
             api::retention::router(Arc::clone(retention)),
             api::events::router(Arc::clone(events), Arc::clone(incidents)),
-            api::stats_fleet::router(Arc::clone(fleet)),
+            share(api::stats_fleet::router(Arc::clone(fleet))),
             api::live::router(self.live.clone()),
         ]
     }
