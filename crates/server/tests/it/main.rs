@@ -10,6 +10,7 @@
 mod commands;
 mod crash;
 mod life;
+mod people;
 mod presence;
 mod site;
 mod strip;
