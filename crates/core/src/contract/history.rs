@@ -279,7 +279,7 @@ async fn a_period_is_noted_when_it_changes(store: &impl History) {
         period(30, Some(9_000)),
         period(10, Some(7_000)),
     ] {
-        store.note_period(DEVICE, it).await.unwrap();
+        store.note_periods(vec![(DEVICE, it)]).await.unwrap();
     }
     let expected = [
         period(0, Some(5_000)),

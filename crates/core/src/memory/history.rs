@@ -189,17 +189,19 @@ impl HistoryStore for MemoryHistory {
         Ok(self.state().floors)
     }
 
-    async fn note_period(&self, device: DeviceKey, period: PeriodSince) -> Result<(), PortError> {
+    async fn note_periods(&self, periods: Vec<(DeviceKey, PeriodSince)>) -> Result<(), PortError> {
         let mut state = self.state();
-        let noted = state.periods.entry(device).or_default();
-        let after = noted.partition_point(|it| it.since < period.since);
-        let in_force = after
-            .checked_sub(1)
-            .and_then(|index| noted[index].period_ms);
-        if noted.get(after).is_some_and(|it| it.since == period.since) {
-            noted[after] = period;
-        } else if after == 0 || in_force != period.period_ms {
-            noted.insert(after, period);
+        for (device, period) in periods {
+            let noted = state.periods.entry(device).or_default();
+            let after = noted.partition_point(|it| it.since < period.since);
+            let in_force = after
+                .checked_sub(1)
+                .and_then(|index| noted[index].period_ms);
+            if noted.get(after).is_some_and(|it| it.since == period.since) {
+                noted[after] = period;
+            } else if after == 0 || in_force != period.period_ms {
+                noted.insert(after, period);
+            }
         }
         Ok(())
     }

@@ -134,12 +134,12 @@ pub trait HistoryStore: Debug + Send + Sync + 'static {
     /// When the store does not answer.
     async fn floors(&self) -> Result<Floors, PortError>;
 
-    /// Notes that `device` reports with a period from a moment on; one that is
+    /// Notes that devices report with a period from a moment on; one that is
     /// in force already is not noted again.
     ///
     /// # Errors
     /// When it could not be kept.
-    async fn note_period(&self, device: DeviceKey, period: PeriodSince) -> Result<(), PortError>;
+    async fn note_periods(&self, periods: Vec<(DeviceKey, PeriodSince)>) -> Result<(), PortError>;
 
     /// Every period ever noted for `device`, oldest first.
     ///

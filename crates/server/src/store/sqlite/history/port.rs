@@ -123,9 +123,12 @@ impl HistoryStore for SqliteHistory {
         self.file.read(read::floors).await
     }
 
-    async fn note_period(&self, device: DeviceKey, period: PeriodSince) -> Result<(), PortError> {
+    async fn note_periods(&self, periods: Vec<(DeviceKey, PeriodSince)>) -> Result<(), PortError> {
         self.file
-            .write(move |db| read::note_period(db, device, period))
+            .write(move |db| {
+                let note = |(device, period)| read::note_period(db, device, period);
+                periods.into_iter().try_for_each(note)
+            })
             .await
     }
 
