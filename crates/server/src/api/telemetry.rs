@@ -13,6 +13,7 @@ use dormouse_core::ids::DeviceId;
 use dormouse_core::live::{ReadingMessage, SampleMessage, latest_message};
 use dormouse_core::ports::hot::{HotState, RING_MS};
 use dormouse_core::services::ingest::{Ingest, Refusals};
+use dormouse_core::services::refill::Refill;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -33,6 +34,8 @@ pub struct Telemetry {
     pub directory: Arc<dyn Directory>,
     /// Keeps what was measured of late.
     pub hot: Arc<dyn HotState>,
+    /// Brings back what was measured before the start.
+    pub refill: Arc<Refill>,
     /// Knows what was refused.
     pub ingest: Arc<Ingest>,
     /// The time.
@@ -111,6 +114,7 @@ async fn recent(
     let from = telemetry.clock.now() - Duration::from_secs(u64::from(minutes) * 60);
     // A device's clock may be ahead of ours: what it sent is shown all the same.
     let end = Timestamp::from_millis(i64::MAX);
+    telemetry.refill.ensure(device.key).await?;
     let recent = telemetry.hot.recent(device.key, from, end).await?;
     let latest = telemetry.hot.latest(device.key).await?;
     let items = recent.samples.iter().map(|sample| SampleMessage {
@@ -202,10 +206,11 @@ mod tests {
     use dormouse_core::decode::{Ack, Status};
     use dormouse_core::device::{DeviceSettings, DeviceState};
     use dormouse_core::ids::DeviceKey;
-    use dormouse_core::memory::{MemoryHot, MemoryJournal};
+    use dormouse_core::memory::{MemoryHistory, MemoryHot, MemoryJournal};
     use dormouse_core::record::EventRecord;
     use dormouse_core::sample::Sample;
     use dormouse_core::services::ingest::{Downstream, Inbound};
+    use dormouse_core::site::SiteZone;
     use dormouse_core::topic::Channel;
     use serde_json::{Value, json};
     use tower::ServiceExt as _;
@@ -252,11 +257,15 @@ mod tests {
     fn telemetry() -> Telemetry {
         let hot: Arc<dyn HotState> = Arc::new(MemoryHot::default());
         let journal = Arc::new(MemoryJournal::default());
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(NOW)));
+        let history = Arc::new(MemoryHistory::new(SiteZone::named("UTC").unwrap()));
+        let refill = Refill::new(Arc::clone(&hot), history, Arc::clone(&clock) as _);
         Telemetry {
             directory: Arc::new(OneStrip),
             hot: Arc::clone(&hot),
+            refill: Arc::new(refill),
             ingest: Arc::new(Ingest::new(journal, hot, Arc::new(Deaf))),
-            clock: Arc::new(ManualClock::at(Timestamp::from_millis(NOW))),
+            clock,
         }
     }
 

@@ -15,6 +15,7 @@ use dormouse_core::services::history::History;
 use dormouse_core::services::incidents::Incidents;
 use dormouse_core::services::ingest::Ingest;
 use dormouse_core::services::presence::PresenceTracker;
+use dormouse_core::services::refill::Refill;
 use dormouse_core::services::registry::{Registry, RegistryParts};
 use dormouse_core::services::retention::Retention;
 use dormouse_core::services::statistics::Statistics;
@@ -67,6 +68,8 @@ pub struct Services {
     pub statistics: Arc<Statistics>,
     /// Drops what is too old.
     pub retention: Arc<Retention>,
+    /// Brings the ring back after a start.
+    pub refill: Arc<Refill>,
     /// Commands.
     pub dispatcher: Arc<Dispatcher>,
     /// The way out to devices.
@@ -130,6 +133,11 @@ impl Services {
             history,
             statistics,
             retention: retention(&parts),
+            refill: Arc::new(Refill::new(
+                Arc::clone(&engines.hot) as _,
+                Arc::clone(&engines.history) as _,
+                Arc::clone(clock),
+            )),
             dispatcher,
             link: Arc::clone(&parts.link),
         };

@@ -85,6 +85,7 @@ impl Site<'_> {
             history,
             statistics,
             retention,
+            refill,
             ..
         } = self.services;
         let devices = Devices {
@@ -94,6 +95,7 @@ impl Site<'_> {
         let telemetry = Telemetry {
             directory: Arc::clone(registry) as _,
             hot: Arc::clone(&self.engines.hot) as _,
+            refill: Arc::clone(refill),
             ingest: Arc::clone(ingest),
             clock: Arc::clone(self.clock),
         };

@@ -1,0 +1,120 @@
+//! Fills the ring from history after a start, one device at a time, when
+//! somebody first looks.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, Timestamp};
+use crate::ids::{DeviceKey, SocketId};
+use crate::ports::PortError;
+use crate::ports::history::{HistoryStore, SeriesId};
+use crate::ports::hot::{HotState, RING_MS};
+
+/// The most samples that are read back of one device: two hours at one a second.
+const SAMPLES_MAX: usize = 7_200;
+
+/// Brings back what the ring held before the process started.
+pub struct Refill {
+    hot: Arc<dyn HotState>,
+    history: Arc<dyn HistoryStore>,
+    clock: Arc<dyn Clock>,
+    started_at: Timestamp,
+    done: Mutex<HashSet<DeviceKey>>,
+}
+
+impl std::fmt::Debug for Refill {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Refill")
+            .field("started_at", &self.started_at)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Refill {
+    /// A ring that is empty as of now.
+    #[must_use]
+    pub fn new(
+        hot: Arc<dyn HotState>,
+        history: Arc<dyn HistoryStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            hot,
+            history,
+            started_at: clock.now(),
+            clock,
+            done: Mutex::default(),
+        }
+    }
+
+    /// Makes sure that the ring has what `device` measured before the start,
+    /// as far as the ring reaches back.
+    ///
+    /// # Errors
+    /// When history does not answer; the next call tries again.
+    pub async fn ensure(&self, device: DeviceKey) -> Result<(), PortError> {
+        let reach = Duration::from_millis(RING_MS.unsigned_abs());
+        let since = self.clock.now() - reach;
+        if since >= self.started_at || self.done().contains(&device) {
+            return Ok(());
+        }
+        let series = SeriesId {
+            device,
+            socket: SocketId::STRIP,
+        };
+        let range = since..self.started_at;
+        let samples = self.history.samples(series, range, SAMPLES_MAX).await?;
+        self.hot.put(device, &samples);
+        self.done().insert(device);
+        Ok(())
+    }
+
+    fn done(&self) -> MutexGuard<'_, HashSet<DeviceKey>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::memory::{MemoryHistory, MemoryHot, RING_BUDGET};
+    use crate::sample::{DeviceSample, Sample, Values};
+    use crate::site::SiteZone;
+
+    const NOON: Timestamp = Timestamp::from_millis(1_767_355_200_000);
+    const STRIP: DeviceKey = DeviceKey(7);
+
+    fn sample(ts: Timestamp) -> DeviceSample {
+        DeviceSample {
+            device: STRIP,
+            sample: Sample {
+                socket: SocketId::STRIP,
+                ts,
+                values: Values {
+                    power_dw: Some(425),
+                    ..Values::default()
+                },
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_measured_before_the_start_is_back_once_somebody_looks() {
+        let clock = Arc::new(ManualClock::at(NOON));
+        let hot = Arc::new(MemoryHot::new(RING_BUDGET));
+        let history = Arc::new(MemoryHistory::new(SiteZone::named("UTC").unwrap()));
+        let too_old = NOON - Duration::from_secs(3 * 3_600);
+        let recent = NOON - Duration::from_secs(60);
+        let kept = vec![sample(too_old), sample(recent)];
+        history.append(kept, None).await.unwrap();
+        let refill = Refill::new(hot.clone(), history, clock);
+
+        refill.ensure(STRIP).await.unwrap();
+        refill.ensure(STRIP).await.unwrap();
+        let ring = hot.recent(STRIP, too_old, NOON).await.unwrap();
+        let times: Vec<_> = ring.samples.iter().map(|it| it.ts).collect();
+        assert_eq!(times, [recent]);
+    }
+}
