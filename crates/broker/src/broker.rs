@@ -222,12 +222,24 @@ impl BrokerHandle {
     /// before and is still connecting is refused.
     #[must_use]
     pub fn kick(&self, identity: &str, reason: KickReason) -> usize {
-        let (kicked, away) = self.shared.registry.kick(identity, reason, Instant::now());
+        self.kick_some(identity, None, reason)
+    }
+
+    /// Closes the connection of one client of an identity; true if there was
+    /// one. With [`KickReason::Revoked`] its session is forgotten too.
+    #[must_use]
+    pub fn kick_client(&self, identity: &str, client_id: &str, reason: KickReason) -> bool {
+        self.kick_some(identity, Some(client_id), reason) > 0
+    }
+
+    fn kick_some(&self, identity: &str, client_id: Option<&str>, reason: KickReason) -> usize {
+        let now = Instant::now();
+        let (kicked, away) = self.shared.registry.kick(identity, client_id, reason, now);
         if reason == KickReason::Revoked {
             for mailbox in away {
                 if self.shared.registry.forget_if(&mailbox, |_| true) {
                     self.shared.timers.clear(mailbox.id);
-                    self.shared.router.end(&mailbox, Instant::now());
+                    self.shared.router.end(&mailbox, now);
                     mailbox.lock().will = None;
                 }
             }

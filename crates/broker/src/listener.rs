@@ -29,6 +29,9 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A restart must not wait for old connections to time out.
     socket.set_reuseaddr(true)?;
+    // Inherited by accepted connections: in the end it finds the dead peer of a
+    // client that asked for no MQTT keep-alive.
+    socket.set_keepalive(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

@@ -180,22 +180,24 @@ impl Registry {
         inner.remove(mailbox)
     }
 
-    /// Orders the connections of an identity to close; returns how many there
-    /// were, and the sessions without a connection.
+    /// Orders the connections of an identity, or of one of its clients, to close;
+    /// returns how many there were, and the sessions without a connection.
     pub(crate) fn kick(
         &self,
         identity: &str,
+        client_id: Option<&str>,
         reason: KickReason,
         now: Instant,
     ) -> (usize, Vec<Arc<Mailbox>>) {
         let mut inner = self.lock();
-        if reason == KickReason::Revoked {
+        if reason == KickReason::Revoked && client_id.is_none() {
             inner.revoked.insert(identity.into(), now);
         }
         let mut kicked = 0;
         let mut away = Vec::new();
-        let sessions = inner.identities.get(identity).into_iter();
-        for mailbox in sessions.flat_map(|entry| entry.sessions.values()) {
+        let entry = inner.identities.get(identity).into_iter();
+        let sessions = entry.flat_map(|entry| entry.sessions.values());
+        for mailbox in sessions.filter(|it| client_id.is_none_or(|id| *id == *it.client_id)) {
             match mailbox.live() {
                 Some(live) => {
                     live.link.close(Disconnect::Kicked(reason));

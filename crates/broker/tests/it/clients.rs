@@ -94,7 +94,7 @@ async fn mosquitto_s_clients_of_either_version() {
     run(&mut mosquitto("mosquitto_pub", &broker, &keep)).await;
     let read = ["-V", "mqttv311", "-t", "r/+", "-C", "1", "-F", "%r %p"];
     assert_eq!(lines(subscriber(&broker, &read)).await, ["1 kept"]);
-    let clear = ["-t", "r/x", "-r", "-n"];
+    let clear = ["-t", "r/x", "-r", "-n", "-q", "1"];
     run(&mut mosquitto("mosquitto_pub", &broker, &clear)).await;
     assert_eq!(broker.handle.stats().retained, 0);
 }

@@ -168,6 +168,28 @@ async fn an_administrator_s_kick_leaves_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_client_of_a_shared_identity_can_be_kicked_alone() {
+    let broker = TestBroker::start().await;
+    let connect = |id: &str| Connect::new(V5, id).persistent().login("someone", "secret");
+    let mut one = broker.connect(connect("one")).await;
+    let mut other = broker.connect(connect("other")).await;
+    let kick = |id| {
+        broker
+            .handle
+            .kick_client("someone", id, KickReason::Revoked)
+    };
+    assert!(kick("one"));
+    one.expect_end(0x87).await;
+    broker
+        .until("forgotten", |b| b.handle.sessions().len() == 1)
+        .await;
+    assert!(!kick("one"));
+    other.ping().await;
+    let (_, _, present) = broker.try_connect(connect("one")).await;
+    assert!(!present);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_listing_tells_who_is_there_and_who_is_not() {
     let broker = TestBroker::start().await;
     let mut client = broker.connect(Connect::new(V5, "here")).await;
