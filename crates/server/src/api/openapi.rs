@@ -34,11 +34,43 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
         "session",
         SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("dormouse_session"))),
     );
+    name_operations(&mut document);
     document.security = Some(vec![
         SecurityRequirement::new("token", Vec::<String>::new()),
         SecurityRequirement::new("session", Vec::<String>::new()),
     ]);
     document
+}
+
+/// Names each operation by its method and path: unlike the handlers' own
+/// names, these are unique, which generators of clients rely on.
+fn name_operations(document: &mut OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let operations = [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(operation_id(method, path));
+            }
+        }
+    }
+}
+
+/// `get` of `/api/v1/devices/{deviceId}/history` is `getDevicesDeviceIdHistory`.
+fn operation_id(method: &str, path: &str) -> String {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    let words = path.split(|c: char| !c.is_ascii_alphanumeric());
+    words.fold(method.to_owned(), |mut name, word| {
+        let mut letters = word.chars();
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+        name
+    })
 }
 
 /// The document as it is kept in the repository: indented, with an end of line.
@@ -63,4 +95,25 @@ pub fn router(document: &OpenApi) -> serde_json::Result<Router> {
     };
     let page = SwaggerUi::new("/api/docs").config(Config::from(DOCUMENT_PATH));
     Ok(Router::from(page).route(DOCUMENT_PATH, get(serve)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_named_by_method_and_path() {
+        for (method, path, name) in [
+            ("get", "/api/v1/devices", "getDevices"),
+            ("get", "/api/v1/devices.csv", "getDevicesCsv"),
+            (
+                "patch",
+                "/api/v1/devices/{deviceId}",
+                "patchDevicesDeviceId",
+            ),
+            ("get", "/health", "getHealth"),
+        ] {
+            assert_eq!(operation_id(method, path), name);
+        }
+    }
 }

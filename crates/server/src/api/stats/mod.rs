@@ -73,6 +73,7 @@ struct EnergyParams {
     #[param(value_type = Option<String>, example = "2026-02-01T00:00:00Z")]
     to: Option<QueryTime>,
     /// What is added up; `building` where absent.
+    #[param(inline)]
     by: Option<GroupingParam>,
     /// `hour` for at most 2 days, `day` for at most 732; `auto`, the default,
     /// picks the finer one that fits.
