@@ -1,8 +1,8 @@
 // Pictures of every page; they show the built page with the fake fleet.
 
-import { type Page, test } from '@playwright/test'
-import { devices, fleet, NOW, powerAt } from './fake/fleet'
-import { type Fake, fakeServer, ORIGIN } from './fake/server'
+import { test } from '@playwright/test'
+import { devices, NOW } from './fake/fleet'
+import { fakeServer, ORIGIN } from './fake/server'
 
 const PAGES = {
   'dashboard': '/',
@@ -32,24 +32,12 @@ for (const look of LOOKS) {
         hasTouch: look.width < 500,
       })
       await page.clock.install({ time: NOW })
-      const fake = await fakeServer(page, !['sign-in', 'setup'].includes(name))
+      await fakeServer(page, !['sign-in', 'setup'].includes(name))
       await page.goto(ORIGIN + path)
       await page.getByRole('heading', { level: 1 }).waitFor()
-      if (name === 'dashboard')
-        await play(page, fake)
       await page.clock.runFor(1_000)
       await page.screenshot({ path: `test-results/shots/${name}-${look.name}.png`, fullPage: true })
       await page.close()
     })
-  }
-}
-
-/** Ten minutes of the fleet's power, as fast as the page takes it. */
-async function play(page: Page, fake: Fake): Promise<void> {
-  for (let second = 0; second <= 600; second += 2) {
-    const ts = NOW + second * 1_000
-    const powerW = devices.reduce((sum, one, i) => sum + (one.presence.state === 'online' ? powerAt(i, ts) : 0), 0)
-    fake.push({ type: 'fleet', ...fleet(), powerW })
-    await page.clock.runFor(2_000)
   }
 }

@@ -90,6 +90,15 @@ export function fleet() {
   }
 }
 
+export function fleetPower(minutes: number) {
+  const items = []
+  for (let ts = NOW - minutes * 60_000; ts <= NOW; ts += 5_000) {
+    const watts = devices.map((one, i) => (one.presence.state === 'online' ? powerAt(i, ts) : 0))
+    items.push({ ts, powerW: watts.reduce((sum, one) => sum + one, 0) })
+  }
+  return items
+}
+
 export const events = [
   ['DEVICE_OFFLINE', 'warning', 5, 490, undefined],
   ['device.overload', 'critical', 8, 830, 2],

@@ -89,6 +89,8 @@ async function answer(route: Route, fake: Fake): Promise<void> {
       return json(route, { items: list(fake, url.searchParams), nextCursor: null })
     case 'GET /api/v1/setup':
       return json(route, { needed: !fake.signedIn })
+    case 'GET /api/v1/stats/fleet/power':
+      return json(route, { items: world.fleetPower(Number(url.searchParams.get('minutes'))) })
     case 'GET /api/v1/enrolment':
       return json(route, { mode: 'approve', joinKey: 'k7Qm-2xWd-fake-key', pending: 2 })
     case 'GET /api/v1/stats/today':

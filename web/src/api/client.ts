@@ -1,10 +1,12 @@
-// Requests to the server: one place that knows the base address, the CSRF
-// header, and how refusals look.
+// Requests to the server, typed by its document: one place that knows the
+// base address, the CSRF header, and how refusals look.
 
+import createClient, { type Middleware } from 'openapi-fetch'
 import { ApiError, toError } from './problem'
+import type { paths } from './schema'
 
-/** The API's address, beside the page's own (see `<base>` in index.html). */
-export const API_BASE = new URL('api/v1/', document.baseURI)
+/** The server's address, beside the page's own (see `<base>` in index.html). */
+export const BASE = new URL('./', document.baseURI)
 
 /** Called with every 401, so that the page can ask to sign in. */
 export type OnSignedOut = () => void
@@ -22,46 +24,39 @@ export function whenSignedOut(listener: OnSignedOut): void {
   onSignedOut = listener
 }
 
-export interface Call {
-  query?: Record<string, string | number | boolean | undefined>
-  body?: unknown
-  headers?: Record<string, string>
-  signal?: AbortSignal | undefined
+const manners: Middleware = {
+  onRequest({ request }) {
+    if (request.method !== 'GET' && csrfToken !== undefined)
+      request.headers.set('x-csrf-token', csrfToken)
+    return request
+  },
+  onError({ error }) {
+    // An aborted request was our own wish; anything else means that nobody answered.
+    return error instanceof DOMException && error.name === 'AbortError' ? error : new ApiError(0, undefined)
+  },
 }
 
-/** One request; throws an `ApiError` unless it succeeds. */
-export async function call<T>(method: string, path: string, { query, body, headers, signal }: Call = {}): Promise<T> {
-  const url = new URL(path, API_BASE)
-  for (const [name, value] of Object.entries(query ?? {})) {
-    if (value !== undefined && value !== '')
-      url.searchParams.set(name, String(value))
-  }
-  const response = await send(url, {
-    method,
-    headers: {
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      ...(method !== 'GET' && csrfToken ? { 'x-csrf-token': csrfToken } : {}),
-      ...headers,
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    ...(signal ? { signal } : {}),
-  })
-  const answer: unknown = await response.json().catch(() => undefined)
-  if (!response.ok) {
-    const error = toError(response, answer)
-    if (error.status === 401)
-      onSignedOut()
-    throw error
-  }
-  return answer as T
+/** The typed client; its answers go through `take`. */
+export const http = createClient<paths>({
+  baseUrl: BASE.href.replace(/\/$/, ''),
+  credentials: 'same-origin',
+  // Looked up at each call: the page may be tested with another.
+  fetch: (request) => fetch(request),
+})
+http.use(manners)
+
+interface Answer<T> {
+  data?: T
+  error?: unknown
+  response: Response
 }
 
-async function send(url: URL, init: RequestInit): Promise<Response> {
-  try {
-    return await fetch(url, { credentials: 'same-origin', ...init })
-  } catch (error) {
-    if (error instanceof DOMException && error.name === 'AbortError')
-      throw error
-    throw new ApiError(0, undefined)
-  }
+/** What an answer carries; throws an `ApiError` if it is a refusal. */
+export async function take<T>(answer: Promise<Answer<T>>): Promise<T> {
+  const { data, error, response } = await answer
+  if (response.ok)
+    return data as T
+  if (response.status === 401)
+    onSignedOut()
+  throw toError(response, error)
 }

@@ -1,119 +1,84 @@
 // Devices, their commands, telemetry and events.
 
-import { call } from './client'
-import type {
-  Action, Command, Credentials, Device, DeviceEvent, Enrolment, HistoryPoint, PresenceState, Sample,
-} from './types'
+import { http, take } from './client'
+import type { operations } from './schema'
+import type { Action, Command, Credentials, Device, JoinMode, NewDevice } from './types'
 
+/** One page of a list. */
 export interface Page<T> {
   items: T[]
-  nextCursor: string | null
+  nextCursor?: string | null
 }
 
-export interface DeviceQuery {
-  q?: string | undefined
-  state?: 'pending' | 'active'
-  presence?: PresenceState | undefined
-  location?: string | undefined
-  cursor?: string | undefined
-  limit?: number
-}
-
-export interface NewDevice {
-  deviceId: string
-  name?: string
-  location?: string
-  sockets?: number
-}
-
-const device = (id: string, rest = '') => `devices/${encodeURIComponent(id)}${rest}`
+export type DeviceQuery = NonNullable<operations['getDevices']['parameters']['query']>
 
 /** What the whole site has used since its local midnight. */
-export function energyToday(): Promise<{ energyWh: number }> {
-  return call('GET', 'stats/today')
-}
+export const energyToday = () => take(http.GET('/api/v1/stats/today'))
 
-export function listDevices(query: DeviceQuery, signal?: AbortSignal): Promise<Page<Device>> {
-  return call('GET', 'devices', { query: { ...query }, signal })
-}
+/** The fleet's power in the last minutes. */
+export const fleetPower = (minutes: number) =>
+  take(http.GET('/api/v1/stats/fleet/power', { params: { query: { minutes } } }))
 
-export function getDevice(id: string): Promise<Device> {
-  return call('GET', device(id))
-}
+export const listDevices = (query: DeviceQuery, signal?: AbortSignal) =>
+  take(http.GET('/api/v1/devices', { params: { query }, signal: signal ?? null }))
 
-export function addDevice(body: NewDevice): Promise<{ credentials: Credentials }> {
-  return call('POST', 'devices', { body })
-}
+export const getDevice = (deviceId: string) =>
+  take(http.GET('/api/v1/devices/{deviceId}', { params: { path: { deviceId } } }))
+
+export const addDevice = (body: NewDevice): Promise<{ credentials: Credentials }> =>
+  take(http.POST('/api/v1/devices', { body }))
 
 /** Edits the version that the person saw; a 412 if it has changed since. */
-export function editDevice(seen: Device, body: { name?: string, location?: string }): Promise<Device> {
-  return call('PATCH', device(seen.deviceId), { body, headers: { 'if-match': `"${String(seen.version)}"` } })
-}
+export const editDevice = (seen: Device, body: { name: string, location: string }) =>
+  take(http.PATCH('/api/v1/devices/{deviceId}', {
+    params: { path: { deviceId: seen.deviceId } },
+    headers: { 'If-Match': `"${String(seen.version)}"` },
+    body,
+  }))
 
-export function deleteDevice(id: string): Promise<void> {
-  return call('DELETE', device(id))
-}
+export const deleteDevice = (deviceId: string) =>
+  take(http.DELETE('/api/v1/devices/{deviceId}', { params: { path: { deviceId } } }))
 
-export function rotateCredentials(id: string): Promise<{ credentials: Credentials }> {
-  return call('POST', device(id, '/credentials'))
-}
+export const rotateCredentials = (deviceId: string) =>
+  take(http.POST('/api/v1/devices/{deviceId}/credentials', { params: { path: { deviceId } } }))
 
-export function approve(id: string): Promise<void> {
-  return call('POST', device(id, '/approve'))
-}
+export const approve = (deviceId: string) =>
+  take(http.POST('/api/v1/devices/{deviceId}/approve', { params: { path: { deviceId } } }))
 
-export function reject(id: string): Promise<void> {
-  return call('POST', device(id, '/reject'))
-}
+export const reject = (deviceId: string) =>
+  take(http.POST('/api/v1/devices/{deviceId}/reject', { params: { path: { deviceId } } }))
 
-export function enrolment(): Promise<Enrolment> {
-  return call('GET', 'enrolment')
-}
+export const enrolment = () => take(http.GET('/api/v1/enrolment'))
 
-export function setJoinMode(mode: Enrolment['mode']): Promise<Enrolment> {
-  return call('PATCH', 'enrolment', { body: { mode } })
-}
+export const setJoinMode = (mode: JoinMode) => take(http.PATCH('/api/v1/enrolment', { body: { mode } }))
 
 /** Replaces the join key; strips that still wait with the old one are disconnected. */
-export function rotateJoinKey(): Promise<Enrolment> {
-  return call('POST', 'enrolment/key')
-}
+export const rotateJoinKey = () => take(http.POST('/api/v1/enrolment/key'))
 
-export function sendCommand(id: string, socketId: number, body: {
-  action: Action
-  onPending?: 'refuse' | 'replace'
-}): Promise<Command> {
-  return call('POST', device(id, `/sockets/${String(socketId)}/commands`), { body })
-}
+export const sendCommand = (
+  deviceId: string,
+  socketId: number,
+  body: { action: Action, onPending: 'refuse' | 'replace' },
+): Promise<Command> =>
+  take(http.POST('/api/v1/devices/{deviceId}/sockets/{socketId}/commands', {
+    params: { path: { deviceId, socketId } },
+    body,
+  }))
 
-export function cancelCommand(cmdId: string): Promise<Command> {
-  return call('DELETE', `commands/${encodeURIComponent(cmdId)}`)
-}
+export const cancelCommand = (cmdId: string): Promise<Command> =>
+  take(http.DELETE('/api/v1/commands/{cmdId}', { params: { path: { cmdId } } }))
 
-export function listCommands(id: string, limit = 10): Promise<Page<Command>> {
-  return call('GET', device(id, '/commands'), { query: { limit } })
-}
+export const listCommands = (deviceId: string, limit = 10) =>
+  take(http.GET('/api/v1/devices/{deviceId}/commands', { params: { path: { deviceId }, query: { limit } } }))
 
-export function telemetry(id: string, minutes: number): Promise<{ items: Sample[], thinnedBefore?: string | null }> {
-  return call('GET', device(id, '/telemetry'), { query: { minutes } })
-}
+export const telemetry = (deviceId: string, minutes: number) =>
+  take(http.GET('/api/v1/devices/{deviceId}/telemetry', { params: { path: { deviceId }, query: { minutes } } }))
 
-export interface HistoryQuery {
-  from: string
-  to: string
-  resolution?: string
-  socketId?: number
-}
+export const history = (deviceId: string, range: { from: string, to: string }, signal?: AbortSignal) =>
+  take(http.GET('/api/v1/devices/{deviceId}/history', {
+    params: { path: { deviceId }, query: { ...range, resolution: 'auto' } },
+    signal: signal ?? null,
+  }))
 
-export interface History {
-  resolution: string
-  points: HistoryPoint[]
-}
-
-export function history(id: string, query: HistoryQuery, signal?: AbortSignal): Promise<History> {
-  return call('GET', device(id, '/history'), { query: { ...query }, signal })
-}
-
-export function listEvents(query: { deviceId?: string, cursor?: string, limit?: number }): Promise<Page<DeviceEvent>> {
-  return call('GET', 'events', { query })
-}
+export const listEvents = (query: { cursor?: string, limit?: number }) =>
+  take(http.GET('/api/v1/events', { params: { query } }))

@@ -2,6 +2,7 @@
 
 import { computed, ref, shallowRef, watch } from 'vue'
 import * as api from '@/api/fleet'
+import { given } from '@/api/given'
 import type { Device } from '@/api/types'
 import { isWhole } from '@/domain/command'
 import { type Moment, toMs } from '@/format'
@@ -28,7 +29,9 @@ export function useDevice(deviceId: () => string) {
       ...known,
       presence: { ...current.presence, lastSeen: latestOf(current.presence.lastSeen, status?.at, latest?.ts) },
       sockets: sockets.length > 0 ? sockets : known.sockets,
-      reported: { ...known.reported, ...defined({ firmware, ip, rssiDbm, uptimeS }) },
+      reported: status
+        ? { ...known.reported, at: status.at, ...given({ firmware, ip, rssiDbm, uptimeS }) }
+        : known.reported ?? null,
       latest,
     }
   })
@@ -78,10 +81,4 @@ export function useDevice(deviceId: () => string) {
 function latestOf(...moments: Moment[]): string | null {
   const known = moments.map(toMs).filter((ms) => ms !== undefined)
   return known.length > 0 ? new Date(Math.max(...known)).toISOString() : null
-}
-
-/** Without the members that are not known. */
-function defined<T extends object>(members: T): { [K in keyof T]?: NonNullable<T[K]> } {
-  const known = Object.entries(members).filter(([, value]) => value !== undefined && value !== null)
-  return Object.fromEntries(known) as { [K in keyof T]?: NonNullable<T[K]> }
 }

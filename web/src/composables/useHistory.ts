@@ -2,6 +2,7 @@
 
 import { onScopeDispose, ref, shallowRef, watch } from 'vue'
 import * as api from '@/api/fleet'
+import type { History } from '@/api/types'
 import { type RangeName, RANGES } from '@/domain/history'
 import { useEvery } from './useEvery'
 
@@ -9,7 +10,7 @@ const REFRESH_MS = 60_000
 
 export function useHistory(deviceId: () => string) {
   const range = ref<RangeName>('day')
-  const history = shallowRef<api.History>()
+  const history = shallowRef<History>()
   const span = shallowRef<{ from: number, to: number }>({ from: Date.now() - RANGES.day, to: Date.now() })
   const loading = ref(false)
   const failure = shallowRef<unknown>()
@@ -26,7 +27,6 @@ export function useHistory(deviceId: () => string) {
       const answer = await api.history(deviceId(), {
         from: new Date(from).toISOString(),
         to: new Date(to).toISOString(),
-        resolution: 'auto',
       }, request.signal)
       history.value = answer
       span.value = { from, to }

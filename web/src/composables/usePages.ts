@@ -24,7 +24,7 @@ export function usePages<T>(load: Loader<T>) {
     try {
       const page = await load(from, request.signal)
       items.value = from === undefined ? page.items : [...items.value, ...page.items]
-      cursor.value = page.nextCursor
+      cursor.value = page.nextCursor ?? null
       ready.value = true
     } catch (error) {
       if (!request.signal.aborted)

@@ -22,6 +22,7 @@ const command = (state: Command['state'], more: Partial<Command> = {}): Command 
   state,
   origin: { kind: 'user', name: 'admin' },
   createdAt: at(0),
+  timeoutMs: 6_000,
   deadlineAt: at(6_000),
   settledAt: state === 'pending' ? null : at(1_000),
   ...more,

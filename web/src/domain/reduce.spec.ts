@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest'
-import type { Command, LiveDevice, LiveMessage, Sample } from '@/api/types'
-import { type Live, LIVE_WINDOW_MS, MAX_COMMANDS, MAX_EVENTS, NOTHING } from './live'
+import type { components } from '@/api/schema'
+import type { Command, LiveMessage, Sample } from '@/api/types'
+import { type Live, LIVE_WINDOW_MS, MAX_COMMANDS, MAX_EVENTS, NOTHING, type Received } from './live'
 import { backfill, reduce, stripPower, watchCurves } from './reduce'
 
-const device = (deviceId: string, more: Partial<LiveDevice> = {}): LiveDevice => ({
+type DeviceNews = components['schemas']['DeviceMessage']
+
+const device = (deviceId: string, more: Partial<DeviceNews> = {}): DeviceNews => ({
   deviceId,
   name: '',
   location: 'A/3/302',
@@ -20,11 +23,12 @@ const command = (cmdId: string, state: Command['state'], more: Partial<Command> 
   state,
   origin: { kind: 'user', name: 'admin' },
   createdAt: '2026-11-01T00:00:00Z',
+  timeoutMs: 6_000,
   deadlineAt: '2026-11-01T00:00:06Z',
   ...more,
 })
 
-const snapshot = (...devices: LiveDevice[]): LiveMessage => ({
+const snapshot = (...devices: DeviceNews[]): LiveMessage => ({
   type: 'snapshot', topics: [], version: '1', now: '2026-11-01T00:00:10Z', devices,
 })
 const samples = (...readings: Sample[]): LiveMessage => ({ type: 'telemetry', deviceId: 'a', samples: readings })
@@ -169,4 +173,22 @@ test('a strip without a meter of its own draws what its sockets draw', () => {
   expect(stripPower({ ts: 1, powerW: 5, sockets: [{ socketId: 1, powerW: 3 }] })).toBe(5)
   expect(stripPower({ ts: 1, sockets: [{ socketId: 1, powerW: 3 }, { socketId: 2, powerW: 4 }] })).toBe(7)
   expect(stripPower({ ts: 1 })).toBeNull()
+})
+
+test('the fleet\'s curve has a gap where the connection was lost, and none where the totals stood still', () => {
+  const fleet = { devices: 1, online: 1, offline: 0, never: 0, powerW: 42 }
+  const snap = (at: number): Received => ({
+    at,
+    message: { type: 'snapshot', topics: [], version: '1', now: new Date(at).toISOString(), devices: [], fleet },
+  })
+  const still = reduce(NOTHING, [snap(AT), { at: AT + 60_000, message: { type: 'fleet', ...fleet } }])
+  expect(still.fleetPower).toEqual([[AT, 42], [AT + 60_000, 42]])
+  const lost = reduce(NOTHING, [snap(AT), snap(AT + 60_000)])
+  expect(lost.fleetPower).toEqual([[AT, 42], [AT + 1, null], [AT + 60_000, 42]])
+})
+
+test('what the server kept of the fleet\'s curve fills in before the live points', () => {
+  const live = after({ type: 'fleet', devices: 1, online: 1, offline: 0, never: 0, powerW: 7 })
+  const filled = backfill(live, { fleetPower: [{ ts: AT - 5_000, powerW: 5 }] })
+  expect(filled.fleetPower).toEqual([[AT - 5_000, 5], [AT, 7]])
 })

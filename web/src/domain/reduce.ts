@@ -6,6 +6,9 @@ import type {
 import { type Live, LIVE_WINDOW_MS, MAX_COMMANDS, MAX_EVENTS, type Received } from './live'
 import { extend, type Point } from './series'
 
+/** A snapshot that comes so long after the last totals ends a gap. */
+const FLEET_GAP_MS = 20_000
+
 /** Applies a batch in order. One copy of the devices per batch, whatever its length. */
 export function reduce(live: Live, batch: readonly Received[]): Live {
   const draft = draftOf(live)
@@ -25,11 +28,12 @@ export interface Known {
   readonly deviceId?: string
   readonly samples?: readonly Sample[]
   readonly commands?: readonly Command[]
+  readonly fleetPower?: readonly { readonly ts: number, readonly powerW: number }[]
 }
 
 /** Adds what REST told without overwriting anything newer that came live meanwhile. */
 export function backfill(live: Live, known: Known): Live {
-  const { deviceId, samples = [], commands = [] } = known
+  const { deviceId, samples = [], commands = [], fleetPower = [] } = known
   const draft = draftOf(live)
   if (deviceId !== undefined) {
     const points = samples.map((sample): Point => [sample.ts, stripPower(sample)])
@@ -38,6 +42,10 @@ export function backfill(live: Live, known: Known): Live {
   }
   for (const command of commands)
     applyCommand(draft, command)
+  if (fleetPower.length > 0) {
+    const points = fleetPower.map(({ ts, powerW }): Point => [ts, powerW])
+    draft.fleetPower = extend(extend([], points, LIVE_WINDOW_MS), live.fleetPower, LIVE_WINDOW_MS)
+  }
   return draft
 }
 
@@ -70,8 +78,10 @@ function apply(draft: Draft, message: LiveMessage, at: number): void {
       draft.skewMs = Date.parse(message.now) - at
       draft.events = message.events ?? draft.events
       draft.version = message.version
-      if (message.fleet)
+      if (message.fleet) {
+        openGap(draft, at + draft.skewMs)
         applyFleet(draft, message.fleet, at)
+      }
       return
     case 'fleet':
       applyFleet(draft, message, at)
@@ -105,6 +115,13 @@ function apply(draft: Draft, message: LiveMessage, at: number): void {
     default:
       unreachable(message)
   }
+}
+
+/** Totals are told when they change; only where the connection was lost is their curve unknown. */
+function openGap(draft: Draft, now: number): void {
+  const last = draft.fleetPower.at(-1)
+  if (last && now - last[0] > FLEET_GAP_MS)
+    draft.fleetPower = extend(draft.fleetPower, [[last[0] + 1, null]], LIVE_WINDOW_MS)
 }
 
 function applyFleet(draft: Draft, fleet: FleetTotals, at: number): void {

@@ -3,7 +3,7 @@
 
 import { defineStore } from 'pinia'
 import { computed, ref, shallowRef } from 'vue'
-import { API_BASE } from '@/api/client'
+import { BASE } from '@/api/client'
 import { type LiveConnection, type LiveState, openLive } from '@/api/live'
 import type { CommandNews, LiveMessage } from '@/api/types'
 import { type Live, NOTHING, type Received } from '@/domain/live'
@@ -44,7 +44,7 @@ export const useLive = defineStore('live', () => {
   function connect(refused: () => void) {
     if (connection)
       return
-    const url = new URL('live', API_BASE)
+    const url = new URL('api/v1/live', BASE)
     url.protocol = url.protocol.replace('http', 'ws')
     connection = openLive(url.href, {
       message: (message) => {

@@ -17,6 +17,7 @@ function card(command?: Partial<Command>, disabled = false) {
         state: 'pending',
         origin: { kind: 'user', name: 'admin' },
         createdAt: new Date(T0).toISOString(),
+        timeoutMs: 6_000,
         deadlineAt: new Date(T0 + 6_000).toISOString(),
         ...command,
       }]
