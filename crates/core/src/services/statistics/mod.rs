@@ -23,8 +23,8 @@ use crate::site::{LocalDay, SiteZone};
 
 /// How long an answer about today serves whoever asks again.
 const TODAY_FOR: Duration = Duration::from_secs(5);
-/// How long the sum of all days before today does; late samples change it.
-const BEFORE_FOR: Duration = Duration::from_secs(600);
+/// How long the sum of all days before today does; only late samples change it.
+const BEFORE_FOR: Duration = Duration::from_secs(3_600);
 /// The days whose hours one answer covers at most.
 const HOURS_REACH_DAYS: u64 = 2;
 /// The days that one answer covers at most.
@@ -35,16 +35,14 @@ const DAYS_AT_ONCE: i32 = 31;
 const HOURS_AT_ONCE: u64 = 6;
 const DAY_S: u64 = 24 * 3_600;
 
-/// Energy of the fleet now.
+/// Energy of the fleet since local midnight.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnergyToday {
-    /// Since local midnight, Wh.
+    /// Of all devices, Wh.
     pub today_wh: f64,
-    /// Since the beginning, Wh.
-    pub total_wh: f64,
     /// When today began.
     pub since: Timestamp,
-    /// Each device since then, Wh.
+    /// Of each device, Wh.
     pub devices: HashMap<DeviceKey, f64>,
 }
 
@@ -88,14 +86,16 @@ pub struct Statistics {
     directory: Arc<dyn Directory>,
     clock: Arc<dyn Clock>,
     zone: SiteZone,
-    today: tokio::sync::Mutex<Cached>,
+    today: tokio::sync::Mutex<Option<(Instant, Arc<EnergyToday>)>>,
+    before: tokio::sync::Mutex<Option<Before>>,
     noted: tokio::sync::Mutex<HashMap<DeviceKey, Option<u64>>>,
 }
 
-#[derive(Default)]
-struct Cached {
-    today: Option<(Instant, Arc<EnergyToday>)>,
-    before: Option<(Instant, LocalDay, f64)>,
+/// The energy of all days before one, as of a moment.
+struct Before {
+    at: Instant,
+    day: LocalDay,
+    sum_wh: f64,
 }
 
 impl fmt::Debug for Statistics {
@@ -121,12 +121,13 @@ impl Statistics {
             clock,
             zone,
             today: tokio::sync::Mutex::default(),
+            before: tokio::sync::Mutex::default(),
             noted: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Energy today and in all. Read at most every [`TODAY_FOR`]; who asks
-    /// meanwhile shares the answer.
+    /// Energy since local midnight. Read at most every [`TODAY_FOR`]; who
+    /// asks meanwhile shares the answer.
     ///
     /// # Errors
     /// When the store fails.
@@ -135,13 +136,12 @@ impl Statistics {
         let (now, instant) = (self.clock.now(), self.clock.instant());
         let day = self.zone.day_of(now);
         let since = self.zone.start_of(day);
-        if let Some((at, today)) = &cached.today
+        if let Some((at, today)) = &*cached
             && instant.since(*at) < TODAY_FOR
             && today.since == since
         {
             return Ok(Arc::clone(today));
         }
-        let before_wh = self.before(&mut cached, day, instant).await?;
         let rows = self
             .store
             .fleet_energy(Level::Day, self.zone.range_of(day))
@@ -153,37 +153,47 @@ impl Statistics {
         let today_wh = devices.values().sum();
         let today = Arc::new(EnergyToday {
             today_wh,
-            total_wh: before_wh + today_wh,
             since,
             devices,
         });
-        cached.today = Some((instant, Arc::clone(&today)));
+        *cached = Some((instant, Arc::clone(&today)));
         Ok(today)
     }
 
-    async fn before(
-        &self,
-        cached: &mut Cached,
-        today: LocalDay,
-        now: Instant,
-    ) -> Result<f64, PortError> {
-        if let Some((at, day, sum)) = cached.before
-            && now.since(at) < BEFORE_FOR
-            && day == today
+    /// Energy since the beginning, Wh.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn total_wh(&self) -> Result<f64, PortError> {
+        let today = self.today().await?;
+        let before_wh = self.before_wh(self.zone.day_of(today.since)).await?;
+        Ok(before_wh + today.today_wh)
+    }
+
+    async fn before_wh(&self, today: LocalDay) -> Result<f64, PortError> {
+        let mut cached = self.before.lock().await;
+        let at = self.clock.instant();
+        if let Some(before) = &*cached
+            && at.since(before.at) < BEFORE_FOR
+            && before.day == today
         {
-            return Ok(sum);
+            return Ok(before.sum_wh);
         }
-        let mut sum = 0.0;
+        let mut sum_wh = 0.0;
         let mut start = self.zone.day_of(crate::ports::history::EARLIEST);
         while start < today {
             let end = start.plus(DAYS_AT_ONCE).min(today);
             let range = self.zone.start_of(start)..self.zone.start_of(end);
             let rows = self.store.fleet_energy(Level::Day, range).await?;
-            sum += whole_devices(&rows).map(|(_, _, wh)| wh).sum::<f64>();
+            sum_wh += whole_devices(&rows).map(|(_, _, wh)| wh).sum::<f64>();
             start = end;
         }
-        cached.before = Some((now, today, sum));
-        Ok(sum)
+        *cached = Some(Before {
+            at,
+            day: today,
+            sum_wh,
+        });
+        Ok(sum_wh)
     }
 
     /// Energy by group and hour or day.

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use dormouse_core::ids::DeviceId;
 use dormouse_core::services::statistics::{
-    EnergyQuery, EnergyTable, EnergyToday, Grouping, HourCompleteness, Statistics,
+    EnergyQuery, EnergyTable, Grouping, HourCompleteness, Statistics,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -39,16 +39,6 @@ struct TodayBody {
     total_energy_wh: f64,
 }
 
-impl From<&EnergyToday> for TodayBody {
-    fn from(today: &EnergyToday) -> Self {
-        Self {
-            since: today.since.to_rfc3339(),
-            energy_wh: tenth_of_milli(today.today_wh),
-            total_energy_wh: tenth_of_milli(today.total_wh),
-        }
-    }
-}
-
 /// Shows what the fleet used today and in all.
 #[utoipa::path(get, path = "/stats/today", tag = "statistics", responses(
     (status = 200, description = "Energy of the fleet", body = TodayBody),
@@ -58,7 +48,11 @@ async fn today(
     State(statistics): State<Arc<Statistics>>,
 ) -> Result<Json<TodayBody>, Problem> {
     let today = statistics.today().await?;
-    Ok(Json(TodayBody::from(&*today)))
+    Ok(Json(TodayBody {
+        since: today.since.to_rfc3339(),
+        energy_wh: tenth_of_milli(today.today_wh),
+        total_energy_wh: tenth_of_milli(statistics.total_wh().await?),
+    }))
 }
 
 /// Which range and groups.
