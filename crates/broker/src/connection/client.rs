@@ -59,18 +59,6 @@ impl Client {
         }
     }
 
-    /// A topic as a shared string; the last one is reused.
-    pub(super) fn share_topic(&mut self, topic: &str) -> Arc<str> {
-        match &self.last_topic {
-            Some(last) if **last == *topic => last.clone(),
-            Some(_) | None => {
-                let shared = Arc::<str>::from(topic);
-                self.last_topic = Some(shared.clone());
-                shared
-            }
-        }
-    }
-
     /// Adds what was counted since the last time to the broker's counters.
     pub(super) fn flush_tally(&mut self) {
         let tally = std::mem::take(&mut self.tally);
@@ -89,4 +77,16 @@ pub(super) struct Tally {
     pub(super) messages_out: u64,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+}
+
+/// A topic as a shared string; the last one is reused.
+pub(super) fn share(last: &mut Option<Arc<str>>, topic: &str) -> Arc<str> {
+    match last {
+        Some(last) if **last == *topic => last.clone(),
+        Some(_) | None => {
+            let shared = Arc::<str>::from(topic);
+            *last = Some(shared.clone());
+            shared
+        }
+    }
 }

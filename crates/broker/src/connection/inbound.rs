@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::time::Instant;
 
-use super::client::Client;
+use super::client::{Client, share};
 use super::driver::HIGH_WATER_BYTES;
+use super::end::Attachment;
 use crate::ack::Ack;
 use crate::codec::{
     self, AckKind, AckPacket, ClientPacket, DecodeError, DisconnectPacket, Framed, Protocol,
@@ -113,16 +114,20 @@ impl Client {
         if packet.qos != QoS::AtMostOnce {
             self.check_receive_maximum()?;
         }
-        let shared = self.attachment.shared.clone();
-        let session = self.attachment.session.clone();
+        let Attachment {
+            shared,
+            session,
+            mailbox,
+            link,
+            ..
+        } = &self.attachment;
         let verdict = shared
             .hooks
-            .authorize_publish(&session, topic, packet.retain, packet.qos);
+            .authorize_publish(session, topic, packet.retain, packet.qos);
         let ack = match packet.qos {
             QoS::AtMostOnce => Ack::none(),
             QoS::AtLeastOnce | QoS::ExactlyOnce => {
-                self.window
-                    .push(packet.packet_id, packet.qos, &self.attachment.link)
+                self.window.push(packet.packet_id, packet.qos, link)
             }
         };
         match verdict {
@@ -134,12 +139,11 @@ impl Client {
             PublishVerdict::Allow => {}
         }
         let inbound = inbound(packet, topic, now);
-        if shared.hooks.publish(&session, &inbound, ack) == Routing::Subscribers
+        if shared.hooks.publish(session, &inbound, ack) == Routing::Subscribers
             && shared.router.wants(topic, packet.retain)
         {
-            let topic = shared_topic.unwrap_or_else(|| self.share_topic(packet.topic));
-            let from = self.attachment.mailbox.id;
-            let message = Arc::new(Stored::of_packet(packet, topic, from, now));
+            let topic = shared_topic.unwrap_or_else(|| share(&mut self.last_topic, packet.topic));
+            let message = Arc::new(Stored::of_packet(packet, topic, mailbox.id, now));
             if packet.qos == QoS::AtMostOnce {
                 shared.route(&message, now);
             } else {
@@ -179,7 +183,7 @@ impl Client {
     /// # Errors
     /// [`Disconnect::CommitFailed`] at the first publication that failed.
     pub(super) fn settle(&mut self, out: &mut BytesMut, now: Instant) -> Result<(), Disconnect> {
-        let shared = self.attachment.shared.clone();
+        let shared = &self.attachment.shared;
         while let Some((publication, state)) = self.window.pop_resolved(&self.attachment.link) {
             let reason = match state {
                 FAILED => return Err(Disconnect::CommitFailed),
