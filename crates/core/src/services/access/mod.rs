@@ -25,7 +25,7 @@ pub use error::AccessError;
 pub use people::{PersonEdit, PersonNew};
 pub use principal::{Principal, Via};
 pub use session::{SESSION_MAX, SignIn, SignedIn};
-pub use throttle::Throttle;
+pub use throttle::{GuessKey, Throttle};
 pub use token::TokenNew;
 
 /// How long an answer about a caller is remembered.

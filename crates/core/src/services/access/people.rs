@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::session::{check_new_name, check_new_password};
-use super::{Access, AccessError, Principal, Via};
+use super::{Access, AccessError, GuessKey, Principal, Via};
 use crate::access::{Actor, Grant, Role, Scope, User};
 use crate::ports::{NewUser, PortError, UserWrite};
 use crate::secret::{Secret, TokenDigest};
@@ -129,7 +129,10 @@ impl Access {
         };
         let unknown = || AccessError::Unknown("person".to_owned());
         let mut person = self.parts.users.by_id(*user).await?.ok_or_else(unknown)?;
-        let keys = vec![format!("name {}", person.name.to_lowercase())];
+        let keys = [
+            GuessKey::address(actor.address),
+            GuessKey::name(&person.name),
+        ];
         self.take_guess(&keys)?;
         let hash = Some(person.password_hash.clone());
         if !self.parts.hasher.verify(hash, current).await? {

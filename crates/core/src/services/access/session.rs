@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Access, AccessError, Principal, Via};
+use super::{Access, AccessError, GuessKey, Principal, Via};
 use crate::access::{
     Actor, Grant, Role, Scope, Session, SessionId, User, UserId, check_name, check_password,
 };
@@ -57,7 +57,7 @@ impl Access {
     /// # Errors
     /// When the link is wrong or used up, or name or password break a rule.
     pub async fn setup(&self, link: &str, attempt: SignIn) -> Result<SignedIn, AccessError> {
-        let keys = vec![format!("setup {:?}", attempt.address)];
+        let keys = [GuessKey::address(attempt.address)];
         self.take_guess(&keys)?;
         if !self.needs_setup().await? {
             return Err(AccessError::SetupDone);
@@ -96,9 +96,9 @@ impl Access {
     /// # Errors
     /// When name or password are wrong, or too many attempts failed.
     pub async fn sign_in(&self, attempt: SignIn) -> Result<SignedIn, AccessError> {
-        let keys = vec![
-            format!("address {:?}", attempt.address),
-            format!("name {}", attempt.name.to_lowercase()),
+        let keys = [
+            GuessKey::address(attempt.address),
+            GuessKey::name(&attempt.name),
         ];
         self.take_guess(&keys)?;
         let user = self.parts.users.by_name(&attempt.name).await?;
@@ -240,7 +240,7 @@ impl Access {
         Ok(rotated.then_some(secret))
     }
 
-    pub(super) fn take_guess(&self, keys: &[String]) -> Result<(), AccessError> {
+    pub(super) fn take_guess(&self, keys: &[GuessKey]) -> Result<(), AccessError> {
         let now = self.parts.clock.instant();
         lock(&self.throttle)
             .take(keys, now)
