@@ -2,7 +2,7 @@
 //!
 //! A port is small, speaks domain types only and never names an engine.
 //! Atomicity is part of a method's contract. Every implementation passes the
-//! same suite in [`crate::contract`]; the in-memory ones in
+//! same suite in `crate::contract`; the in-memory ones in
 //! [`crate::memory`] are product code and test doubles at once.
 
 mod audit;
