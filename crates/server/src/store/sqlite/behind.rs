@@ -156,3 +156,69 @@ fn log_path(path: &Path) -> PathBuf {
     name.push("-wal");
     PathBuf::from(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// A database in a folder of its own, with a log and no checkpoints of
+    /// its writer's.
+    fn database() -> (tempfile::TempDir, PathBuf, Connection) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.db");
+        let writer = Connection::open(&path).unwrap();
+        writer
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+                 PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (x BLOB);",
+            )
+            .unwrap();
+        (dir, path, writer)
+    }
+
+    fn wait_until(what: &str, mut reached: impl FnMut() -> bool) -> Duration {
+        let started = Instant::now();
+        while !reached() {
+            let waited = started.elapsed();
+            assert!(waited < Duration::from_secs(10), "{what} in time");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        started.elapsed()
+    }
+
+    #[test]
+    fn a_commit_is_synced_behind_and_the_log_moved_without_the_writer() {
+        let (_dir, path, writer) = database();
+        let behind = Behind::start(&path).unwrap();
+        let empty = std::fs::metadata(&path).unwrap().len();
+        writer
+            .execute("INSERT INTO t VALUES (zeroblob(1000000))", [])
+            .unwrap();
+        behind.committed();
+        wait_until("the sync", || !behind.shared.lock().to_sync);
+        wait_until("the move", || {
+            std::fs::metadata(&path).unwrap().len() > empty + 900_000
+        });
+        drop(behind);
+    }
+
+    #[test]
+    fn dropping_it_syncs_what_is_left_and_ends_the_threads() {
+        let (_dir, path, writer) = database();
+        let behind = Behind::start(&path).unwrap();
+        writer.execute("INSERT INTO t VALUES (1)", []).unwrap();
+        behind.committed();
+        let shared = Arc::clone(&behind.shared);
+        drop(behind);
+        assert!(!shared.lock().to_sync);
+        assert_eq!(Arc::strong_count(&shared), 1, "no thread holds it");
+    }
+
+    #[test]
+    fn it_refuses_a_database_without_a_log() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Behind::start(&dir.path().join("none.db")).is_err());
+    }
+}
