@@ -155,13 +155,19 @@ impl App {
 
     /// The HTTP site, whose live connections end when `stop` fires.
     fn site(&self, stop: CancellationToken) -> Site<'_> {
-        let (hub, fleet) = (&self.services.live, &self.services.fleet);
+        let Services {
+            access,
+            fleet,
+            live: hub,
+            ..
+        } = &self.services;
+        let gate = Arc::clone(access) as _;
         Site {
             config: &self.config,
             services: &self.services,
             engines: &self.engines,
             health: &self.health,
-            live: Live::new(Arc::clone(hub), Arc::clone(fleet), stop),
+            live: Live::new(Arc::clone(hub), Arc::clone(fleet), gate, stop),
             clock: &self.clock,
         }
     }

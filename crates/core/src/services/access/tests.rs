@@ -324,6 +324,43 @@ async fn a_token_counts_until_it_ends_or_is_taken_back() {
 }
 
 #[tokio::test]
+async fn a_connection_that_stays_open_ends_with_its_session_token_or_rights() {
+    let (site, ann) = Site::with_ann().await;
+    site.add("bob", Role::Viewer).await;
+    let bob = site.access.sign_in(attempt("bob", PASSWORD)).await.unwrap();
+    let holds = async |it: &Principal| site.access.still_holds(it).await.unwrap();
+    assert!(holds(&ann.principal).await && holds(&bob.principal).await);
+    let promoted = Principal {
+        grant: grant(Role::Admin),
+        ..(*bob.principal).clone()
+    };
+    assert!(
+        !holds(&promoted).await,
+        "not with the rights of another time"
+    );
+    let actor = Actor::server();
+    site.access.end_sessions(&actor, "bob").await.unwrap();
+    assert!(!holds(&bob.principal).await);
+    let new = TokenNew {
+        name: "script".to_owned(),
+        grant: grant(Role::Viewer),
+        expires_at: None,
+    };
+    let (token, secret) = site.access.make_token(&actor, new).await.unwrap();
+    let script = site
+        .access
+        .by_token(secret.expose())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(holds(&script).await);
+    site.access.revoke_token(&actor, token.id).await.unwrap();
+    assert!(!holds(&script).await);
+    site.clock.advance(SESSION_MAX);
+    assert!(!holds(&ann.principal).await);
+}
+
+#[tokio::test]
 async fn every_change_is_in_the_audit_log_without_secrets() {
     let (site, ann) = Site::with_ann().await;
     site.add("bob", Role::Viewer).await;

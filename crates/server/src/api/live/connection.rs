@@ -1,11 +1,13 @@
 //! One WebSocket: reads subscriptions, writes what the watcher's outbox holds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Error;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use bytes::Bytes;
 use dormouse_core::live::{Drained, LiveMessage, Subscription};
+use dormouse_core::services::access::Principal;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
@@ -24,6 +26,8 @@ const WRITE_MAX: Duration = Duration::from_secs(30);
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long a client may say nothing at all, pongs included.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How often it is asked whether the caller may keep the connection.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// Messages that a client may send within [`PING_EVERY`].
 const REQUESTS_MAX: u32 = 60;
 
@@ -46,6 +50,7 @@ impl From<Error> for End {
 /// One connection.
 pub(super) struct Connection {
     live: Live,
+    principal: Arc<Principal>,
     subscription: Subscription,
     heard: Instant,
     requests: u32,
@@ -54,9 +59,10 @@ pub(super) struct Connection {
 type Outgoing = SplitSink<WebSocket, Message>;
 
 impl Connection {
-    pub(super) fn new(live: Live, subscription: Subscription) -> Self {
+    pub(super) fn new(live: Live, principal: Arc<Principal>, subscription: Subscription) -> Self {
         Self {
             live,
+            principal,
             subscription,
             heard: Instant::now(),
             requests: 0,
@@ -92,6 +98,7 @@ impl Connection {
         mut incoming: SplitStream<WebSocket>,
     ) -> Result<std::convert::Infallible, End> {
         let mut pings = ticks(PING_EVERY);
+        let mut checks = ticks(CHECK_EVERY);
         loop {
             tokio::select! {
                 message = incoming.next() => {
@@ -99,6 +106,11 @@ impl Connection {
                 }
                 drained = self.subscription.next(BATCH) => {
                     self.pass_on(drained, outgoing).await?;
+                }
+                _ = checks.tick() => {
+                    if !self.live.gate.still_holds(&self.principal).await {
+                        return Err(End::Refused("signed out"));
+                    }
                 }
                 _ = pings.tick() => {
                     if self.heard.elapsed() > SILENCE_MAX {

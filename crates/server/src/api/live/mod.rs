@@ -8,19 +8,22 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 use dormouse_core::live::{LiveHub, LiveMessage, TooManyWatchers};
+use dormouse_core::services::access::{Access, Principal};
 use dormouse_core::services::fleet::Fleet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Caller, Problem, ProblemBody};
+use super::auth::By;
+use super::{Problem, ProblemBody};
 use connection::Connection;
 use request::Subscribe;
 
@@ -29,13 +32,30 @@ const TOTALS_EVERY: Duration = Duration::from_secs(1);
 /// Every so many of these ticks are kept for the curve of the last half hour.
 const CURVE_TICKS: u64 = 5;
 
+/// Whether whoever opened a connection may keep it.
+#[async_trait]
+pub trait Gate: Send + Sync + 'static {
+    /// Whether `principal`'s session or token still holds. Where nobody can
+    /// tell now, it does.
+    async fn still_holds(&self, principal: &Principal) -> bool;
+}
+
+#[async_trait]
+impl Gate for Access {
+    async fn still_holds(&self, principal: &Principal) -> bool {
+        Self::still_holds(self, principal).await.unwrap_or(true)
+    }
+}
+
 /// What connections work with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Live {
     /// Who watches what.
     pub hub: Arc<LiveHub>,
     /// What a snapshot shows.
     pub fleet: Arc<Fleet>,
+    /// Whether their callers may keep them.
+    pub gate: Arc<dyn Gate>,
     /// Tells connections to close.
     pub stop: CancellationToken,
     /// Counts connections, so that stopping can wait for them.
@@ -45,10 +65,16 @@ pub struct Live {
 impl Live {
     /// Connections end when `stop` fires.
     #[must_use]
-    pub fn new(hub: Arc<LiveHub>, fleet: Arc<Fleet>, stop: CancellationToken) -> Self {
+    pub fn new(
+        hub: Arc<LiveHub>,
+        fleet: Arc<Fleet>,
+        gate: Arc<dyn Gate>,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             hub,
             fleet,
+            gate,
             stop,
             connections: TaskTracker::new(),
         }
@@ -87,6 +113,14 @@ impl Live {
     }
 }
 
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live")
+            .field("hub", &self.hub)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The route.
 pub fn router(live: Live) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(watch)).with_state(live)
@@ -108,7 +142,7 @@ pub fn router(live: Live) -> OpenApiRouter {
     request_body(content = Subscribe, description = "Not part of the request: a frame to send once connected"),
 )]
 async fn watch(
-    _: Caller,
+    by: By,
     State(live): State<Live>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
@@ -120,7 +154,7 @@ async fn watch(
         .max_frame_size(request::SIZE_MAX)
         .max_write_buffer_size(connection::BUFFER_MAX);
     Ok(upgrade.on_upgrade(move |socket| {
-        connections.track_future(Connection::new(live, subscription).run(socket))
+        connections.track_future(Connection::new(live, by.principal, subscription).run(socket))
     }))
 }
 

@@ -1,7 +1,8 @@
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Extension;
-use dormouse_core::access::Role;
+use dormouse_core::access::{Actor, Grant, Role, Scope, TokenId};
 use dormouse_core::clock::{ManualClock, Timestamp};
 use dormouse_core::event::Origin;
 use dormouse_core::ids::{DeviceId, DeviceKey, SocketId};
@@ -10,6 +11,7 @@ use dormouse_core::ports::DeviceView;
 use dormouse_core::ports::hot::Latest;
 use dormouse_core::presence::{OfflineAfter, Presence};
 use dormouse_core::sample::{Sample, Values};
+use dormouse_core::services::access::Via;
 use dormouse_core::services::events::EventLog;
 use dormouse_core::services::fleet::FleetParts;
 use dormouse_core::services::incidents::Incidents;
@@ -53,7 +55,19 @@ fn values(power_dw: i32) -> Values {
     }
 }
 
+/// Lets callers stay until a test says otherwise.
+#[derive(Default)]
+struct Door(AtomicBool);
+
+#[async_trait::async_trait]
+impl Gate for Door {
+    async fn still_holds(&self, _: &Principal) -> bool {
+        !self.0.load(Ordering::Relaxed)
+    }
+}
+
 struct Site {
+    door: Arc<Door>,
     hub: Arc<LiveHub>,
     tracker: Arc<PresenceTracker>,
     fleet: Arc<Fleet>,
@@ -96,13 +110,10 @@ async fn site() -> Site {
         version: "1.2.3",
     }));
     let stop = CancellationToken::new();
-    let live = Live::new(hub.clone(), fleet.clone(), stop.clone());
+    let door = Arc::new(Door::default());
+    let live = Live::new(hub.clone(), fleet.clone(), door.clone(), stop.clone());
     let (router, _) = router(live).split_for_parts();
-    let router = router.layer(Extension(Caller {
-        origin: Origin::Server,
-        role: Role::Viewer,
-        key: "test".into(),
-    }));
+    let router = router.layer(Extension(by()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stopping = stop.clone();
@@ -113,12 +124,34 @@ async fn site() -> Site {
             .await
     });
     Site {
+        door,
         hub,
         tracker,
         fleet,
         stop,
         address,
         a,
+    }
+}
+
+fn by() -> By {
+    let origin = Origin::Token {
+        name: "test".to_owned(),
+    };
+    By {
+        actor: Actor {
+            origin: origin.clone(),
+            address: None,
+        },
+        principal: Arc::new(Principal {
+            origin,
+            grant: Grant {
+                role: Role::Viewer,
+                scope: Scope::site(),
+            },
+            key: "test".into(),
+            via: Via::Token(TokenId(1)),
+        }),
     }
 }
 
@@ -288,6 +321,18 @@ async fn a_slow_reader_gets_the_newest_and_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn whoever_is_signed_out_is_cut_off_within_seconds() {
+    let site = site().await;
+    let (mut client, _) = site.watching(&["device:a"]).await;
+    site.door.0.store(true, Ordering::Relaxed);
+    let Frame::Close(Some(close)) = client.frame().await else {
+        panic!("no close frame");
+    };
+    assert_eq!(close.code, CloseCode::Policy);
+    assert_eq!(close.reason, "signed out");
+}
+
+#[tokio::test]
 async fn stopping_closes_every_connection_as_going_away_and_waits_for_them() {
     let site = site().await;
     let (mut client, _) = site.watching(&["fleet"]).await;
@@ -301,7 +346,12 @@ async fn stopping_closes_every_connection_as_going_away_and_waits_for_them() {
 #[tokio::test]
 async fn the_totals_follow_once_a_second_and_the_loop_waits_for_connections() {
     let site = site().await;
-    let live = Live::new(site.hub.clone(), site.fleet.clone(), site.stop.clone());
+    let live = Live::new(
+        site.hub.clone(),
+        site.fleet.clone(),
+        site.door.clone(),
+        site.stop.clone(),
+    );
     let (mut client, _) = site.watching(&["fleet"]).await;
     let running = live.run();
     tokio::pin!(running);
