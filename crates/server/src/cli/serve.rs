@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -83,8 +84,19 @@ pub(super) fn tell(text: &str) {
     eprintln!("{text}");
 }
 
+/// Lets the process hold as many connections as the system allows it: the
+/// usual soft limit of 1,024 files is far below a fleet.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Runs `work` on the async runtime.
 pub(super) fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    raise_file_limit();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
