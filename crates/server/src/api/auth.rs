@@ -58,6 +58,16 @@ impl By {
     pub fn grant(&self) -> &Grant {
         &self.principal.grant
     }
+
+    /// A key of this very session or token: what is limited for one browser
+    /// is not limited for the person's others.
+    #[must_use]
+    pub fn session_key(&self) -> Arc<str> {
+        match &self.principal.via {
+            Via::Session { session, .. } => format!("session:{}", session.0).into(),
+            Via::Token(_) => Arc::clone(&self.principal.key),
+        }
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for By {

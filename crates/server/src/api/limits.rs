@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use dormouse_core::bucket::{Bucket, Rate};
 use dormouse_core::clock::Clock;
 
+use super::auth::By;
 use super::{Caller, Problem};
 
 /// Reads of one caller.
@@ -75,6 +76,9 @@ pub async fn limit_reads(State(limit): State<ReadLimit>, request: Request, next:
 
 fn caller(request: &Request) -> Arc<str> {
     let extensions = request.extensions();
+    if let Some(by) = extensions.get::<By>() {
+        return by.session_key();
+    }
     if let Some(caller) = extensions.get::<Caller>() {
         return Arc::clone(&caller.key);
     }
@@ -121,6 +125,32 @@ mod tests {
             key: key.into(),
         });
         router.clone().oneshot(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_browser_of_a_person_has_a_limit_of_its_own() {
+        let site = crate::api::testing::Site::new().await;
+        site.person("ann", Role::Viewer).await;
+        let clock = Arc::new(ManualClock::default());
+        let limit = ReadLimit::new(clock);
+        let sign_in = async || {
+            let attempt = dormouse_core::services::access::SignIn {
+                name: "ann".to_owned(),
+                password: dormouse_core::secret::Secret::new(crate::api::testing::PASSWORD),
+                address: None,
+                agent: String::new(),
+            };
+            let principal = site.access.sign_in(attempt).await.unwrap().principal;
+            let origin = principal.origin.clone();
+            let actor = dormouse_core::access::Actor {
+                origin,
+                address: None,
+            };
+            By { principal, actor }.session_key()
+        };
+        let (one, two) = (sign_in().await, sign_in().await);
+        while limit.admit(Arc::clone(&one)).is_ok() {}
+        assert!(limit.admit(two).is_ok());
     }
 
     #[tokio::test]
