@@ -7,6 +7,7 @@ use crate::device::Device;
 use crate::event::Origin;
 use crate::ids::{DeviceId, DeviceKey};
 use crate::presence::Presence;
+use crate::services::ingest::Refusals;
 use crate::wire::EnrolBody;
 
 /// Why a device's session is closed by the platform.
@@ -44,6 +45,11 @@ pub trait DeviceView: Send + Sync + 'static {
     /// What each of `devices` measured last, in their order; empty where
     /// nothing was, or nobody can tell now.
     async fn latest(&self, devices: &[DeviceKey]) -> Vec<Vec<Latest>>;
+
+    /// Which of its messages were refused; `None` where none was.
+    fn refusals(&self, _device: DeviceKey) -> Option<Refusals> {
+        None
+    }
 
     /// What each of `devices` used since local midnight, Wh, in their order.
     async fn energy_today_wh(&self, devices: &[DeviceKey]) -> Vec<Option<f64>>;

@@ -12,7 +12,7 @@ use dormouse_core::directory::Directory;
 use dormouse_core::ids::DeviceId;
 use dormouse_core::live::{ReadingMessage, SampleMessage, latest_message};
 use dormouse_core::ports::hot::{HotState, RING_MS};
-use dormouse_core::services::ingest::{Ingest, Refusals};
+use dormouse_core::services::ingest::{Ingest, LastRefusal, Refusals};
 use dormouse_core::services::refill::Refill;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -131,7 +131,7 @@ async fn recent(
 }
 
 /// What was refused of a device since the server started.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Refusals)]
 pub struct RefusalsBody {
@@ -159,23 +159,24 @@ struct LastRefusalBody {
     at: String,
 }
 
-impl RefusalsBody {
-    /// What is shown of `refusals`.
-    #[must_use]
-    pub fn new(refusals: Option<&Refusals>) -> Self {
-        let counts = refusals.into_iter().flat_map(Refusals::counts);
+impl From<Refusals> for RefusalsBody {
+    fn from(refusals: Refusals) -> Self {
+        let counts = refusals.counts();
         Self {
             counts: counts.map(|(reason, n)| (reason.name(), n)).collect(),
-            last: refusals.map(|refusals| {
-                let last = &refusals.last;
-                LastRefusalBody {
-                    reason: last.refusal.reason.name(),
-                    field: last.refusal.field.to_string(),
-                    rule: last.refusal.rule.to_string(),
-                    channel: last.channel.as_str(),
-                    at: last.at.to_rfc3339(),
-                }
-            }),
+            last: Some(LastRefusalBody::from(refusals.last)),
+        }
+    }
+}
+
+impl From<LastRefusal> for LastRefusalBody {
+    fn from(last: LastRefusal) -> Self {
+        Self {
+            reason: last.refusal.reason.name(),
+            field: last.refusal.field.into_owned(),
+            rule: last.refusal.rule.into_owned(),
+            channel: last.channel.as_str(),
+            at: last.at.to_rfc3339(),
         }
     }
 }
@@ -195,7 +196,7 @@ async fn refusals(
 ) -> Result<Json<RefusalsBody>, Problem> {
     let device = telemetry.device(&id)?;
     let refusals = telemetry.ingest.refusals(device.key);
-    Ok(Json(RefusalsBody::new(refusals.as_ref())))
+    Ok(Json(refusals.map(RefusalsBody::from).unwrap_or_default()))
 }
 
 #[cfg(test)]

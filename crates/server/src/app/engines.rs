@@ -44,6 +44,13 @@ impl Engines {
         let size = u64::from(config.journal.size_mib) * MIB;
         let journal = FileJournal::open(&path, size, position)
             .with_context(|| format!("cannot open the journal {}", path.display()))?;
+        let lost_bytes = journal.stats().lost;
+        if lost_bytes > 0 {
+            tracing::error!(
+                lost_bytes,
+                "the journal was damaged; what stood there is lost"
+            );
+        }
         let budget = u64::from(config.hot.ring_budget_mib) * MIB;
         Ok(Self {
             dormouse,

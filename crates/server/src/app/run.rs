@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use axum::Router;
 use axum::serve::ListenerExt;
 use dormouse_broker::Broker;
@@ -19,7 +19,7 @@ use super::engines::Engines;
 use super::probes::{Parts, probe};
 use super::{App, Services};
 use crate::config::Config;
-use crate::journal;
+use crate::journal::{self, FileJournal};
 use crate::mqtt::hand_over_credentials;
 use crate::tasks::Tasks;
 use crate::upkeep;
@@ -75,6 +75,8 @@ impl App {
             "health",
             probe(parts, Arc::clone(&engines), presence, back.stopping()),
         );
+        let writer = Arc::clone(&engines.journal);
+        back.spawn("journal", outlive(writer, back.stopping()));
         back.spawn("drain", journal::drain(loops.drain, back.stopping()));
         let turning = commands(loops.dispatch, Arc::clone(&clock), back.stopping());
         back.spawn("commands", turning);
@@ -115,6 +117,14 @@ async fn serve(
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
         .context("serving http")
+}
+
+/// Ends in an error where the journal's writer ends before `stop`: nothing
+/// would be acknowledged any more.
+async fn outlive(journal: Arc<FileJournal>, stop: CancellationToken) -> anyhow::Result<()> {
+    let ended = stop.run_until_cancelled(journal.ended()).await;
+    ensure!(ended.is_none(), "the journal's writer ended");
+    Ok(())
 }
 
 async fn mqtt(broker: Broker, stop: CancellationToken) -> anyhow::Result<()> {

@@ -107,6 +107,7 @@ impl Services {
             Arc::clone(&engines.hot) as _,
             Arc::clone(&inflow) as _,
         ));
+        watching.view.connect(Arc::clone(&ingest));
         let (dispatcher, mut dispatch) = commands(&parts, &registry, &watching, &audit);
         dispatch.recover().await?;
         inflow.connect(Arc::clone(&dispatcher));

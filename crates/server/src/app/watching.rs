@@ -1,6 +1,6 @@
 //! Presence, events, and those who watch them.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dormouse_core::directory::Directory;
 use dormouse_core::live::LiveHub;
@@ -64,6 +64,7 @@ impl Watching {
             presence: Arc::clone(&presence),
             hot: Arc::clone(&engines.hot) as _,
             statistics: Arc::clone(statistics),
+            ingest: OnceLock::new(),
         });
         let fleet = Arc::new(Fleet::new(FleetParts {
             directory,

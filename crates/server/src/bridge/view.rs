@@ -1,12 +1,13 @@
 //! What is known of devices by the second.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::ports::DeviceView;
 use dormouse_core::ports::hot::{HotState, Latest};
 use dormouse_core::presence::Presence;
+use dormouse_core::services::ingest::{Ingest, Refusals};
 use dormouse_core::services::presence::PresenceTracker;
 use dormouse_core::services::statistics::Statistics;
 
@@ -19,6 +20,15 @@ pub struct LiveView {
     pub hot: Arc<dyn HotState>,
     /// Knows what was used today.
     pub statistics: Arc<Statistics>,
+    /// Knows what was refused, once it is there.
+    pub ingest: OnceLock<Arc<Ingest>>,
+}
+
+impl LiveView {
+    /// Lets refusals be seen; the first stays.
+    pub fn connect(&self, ingest: Arc<Ingest>) {
+        self.ingest.set(ingest).ok();
+    }
 }
 
 #[async_trait]
@@ -34,6 +44,10 @@ impl DeviceView for LiveView {
             latest.push(self.hot.latest(*device).await.unwrap_or_default());
         }
         latest
+    }
+
+    fn refusals(&self, device: DeviceKey) -> Option<Refusals> {
+        self.ingest.get()?.refusals(device)
     }
 
     async fn energy_today_wh(&self, devices: &[DeviceKey]) -> Vec<Option<f64>> {

@@ -26,6 +26,11 @@ async fn a_sample_reaches_the_page_and_the_history_and_outlives_a_kill() {
         .get("/api/v1/devices/A-302-strip01/telemetry?minutes=5")
         .await;
     assert_eq!(recent["items"][0]["powerW"], 42.5, "{recent}");
+    strip.publish("telemetry", &json!({"powerW": "much"})).await;
+    let device = server.get("/api/v1/devices/A-302-strip01").await;
+    let refusals = &device["refusals"];
+    assert_eq!(refusals["counts"]["wrong-type"], 1, "{device}");
+    assert_eq!(refusals["last"]["field"], "powerW", "{device}");
 
     let data = server.kill().await;
     let server = Server::start(&data).await;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Devices;
+use crate::api::telemetry::RefusalsBody;
 
 /// A device.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,6 +44,10 @@ pub struct DeviceBody {
     latest: Option<SampleMessage>,
     /// Used since local midnight, Wh.
     energy_today_wh: Option<f64>,
+    /// Which of its messages were refused since the server started; absent
+    /// where none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusals: Option<RefusalsBody>,
     /// How it came into the inbox; absent elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     inbox: Option<InboxBody>,
@@ -164,6 +169,7 @@ impl Devices {
             sockets: sockets(device),
             latest: latest_message(latest),
             energy_today_wh: energy,
+            refusals: self.view.refusals(device.key).map(RefusalsBody::from),
             inbox: knock.map(InboxBody::from),
         }
     }
