@@ -973,6 +973,7 @@ export interface components {
              * @description Used since local midnight, Wh.
              */
             energyTodayWh?: number | null;
+            refusals?: components["schemas"]["Refusals"] | null;
             inbox?: components["schemas"]["InboxBody"] | null;
         };
         /** @description A new device with its credentials. */
@@ -1578,6 +1579,7 @@ export interface components {
                  * @description Used since local midnight, Wh.
                  */
                 energyTodayWh?: number | null;
+                refusals?: components["schemas"]["Refusals"] | null;
                 inbox?: components["schemas"]["InboxBody"] | null;
             }[];
             /** @description Where the next page starts; `null` on the last one. */
