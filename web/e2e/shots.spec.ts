@@ -41,3 +41,22 @@ for (const look of LOOKS) {
     })
   }
 }
+
+test('pictures for the README', async ({ browser }) => {
+  const pictures = [
+    { name: 'dashboard', path: PAGES.dashboard, colorScheme: 'light', locale: 'en-GB', width: 1280, height: 800 },
+    { name: 'device', path: PAGES.device, colorScheme: 'light', locale: 'en-GB', width: 1280, height: 800 },
+    { name: 'dashboard-zh', path: PAGES.dashboard, colorScheme: 'dark', locale: 'zh-CN', width: 1280, height: 800 },
+    { name: 'device-phone-zh', path: PAGES.device, colorScheme: 'dark', locale: 'zh-CN', width: 390, height: 800 },
+  ] as const
+  for (const { name, path, colorScheme, locale, width, height } of pictures) {
+    const page = await browser.newPage({ viewport: { width, height }, colorScheme, locale, isMobile: width < 500 })
+    await page.clock.install({ time: NOW })
+    await fakeServer(page)
+    await page.goto(ORIGIN + path)
+    await page.getByRole('heading', { level: 1 }).waitFor()
+    await page.clock.runFor(1_000)
+    await page.screenshot({ path: `../docs/images/${name}.png` })
+    await page.close()
+  }
+})

@@ -13,6 +13,11 @@ test('raw points have no band', () => {
 })
 
 test('energy is summed where it is known', () => {
-  expect(totalEnergyWh([{ ts: 0, energyWh: 1.5 }, { ts: 1, energyWh: null }, { ts: 2, energyWh: 2 }])).toBe(3.5)
-  expect(totalEnergyWh([{ ts: 0 }])).toBeUndefined()
+  const points = [{ ts: 0, energyWh: 1.5 }, { ts: 1, energyWh: null }, { ts: 2, energyWh: 2 }]
+  expect(totalEnergyWh({ resolution: 'minute', points })).toBe(3.5)
+  expect(totalEnergyWh({ resolution: 'minute', points: [{ ts: 0 }] })).toBeUndefined()
+})
+
+test('the meter\'s counter in raw points is no energy used', () => {
+  expect(totalEnergyWh({ resolution: 'raw', points: [{ ts: 0, energyWh: 1_830_000 }] })).toBeUndefined()
 })

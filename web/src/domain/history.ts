@@ -1,7 +1,7 @@
 // Ranges of the history chart and what its points become.
 
 import type { Range } from '@/components/chart/option'
-import type { HistoryPoint } from '@/api/types'
+import type { History, HistoryPoint } from '@/api/types'
 import { type Point, usualStepMs, withGaps } from './series'
 
 export const RANGES = { hour: 3_600_000, day: 86_400_000, week: 7 * 86_400_000, month: 30 * 86_400_000 } as const
@@ -19,8 +19,10 @@ export function historyCurve(history: readonly HistoryPoint[]): { points: Point[
   return { points, band }
 }
 
-/** Energy of the whole range; `undefined` where no point tells. */
-export function totalEnergyWh(history: readonly HistoryPoint[]): number | undefined {
-  const known = history.map((point) => point.energyWh).filter((wh) => typeof wh === 'number')
+/** Energy of the whole range; `undefined` where no point tells. Raw points carry the meter's counter instead. */
+export function totalEnergyWh({ resolution, points }: Pick<History, 'resolution' | 'points'>): number | undefined {
+  if (resolution === 'raw')
+    return undefined
+  const known = points.map((point) => point.energyWh).filter((wh) => typeof wh === 'number')
   return known.length > 0 ? known.reduce((sum, wh) => sum + wh, 0) : undefined
 }

@@ -231,7 +231,7 @@ export default {
     whole: 'Whole strip',
     action: { on: 'on', off: 'off', cycle: 'restart' },
   },
-  origin: { user: '{name}', token: 'token {name}', device: 'button on the strip', server: 'the platform' },
+  origin: { user: '{name}', token: 'token {name}', device: 'the strip itself', server: 'the platform' },
   event: {
     'title': 'Events',
     'severity': { info: 'Info', warning: 'Warning', critical: 'Critical' },

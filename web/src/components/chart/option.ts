@@ -35,6 +35,7 @@ export function chartOption(chart: TimeChart): EChartsCoreOption {
     grid: { left: 56, right: 12, top: 12, bottom: 26 },
     xAxis: {
       type: 'time',
+      splitNumber: 6,
       min: chart.from,
       max: chart.to,
       axisLine: { lineStyle: { color: palette.line } },
