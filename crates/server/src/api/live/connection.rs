@@ -70,9 +70,9 @@ impl Connection {
     }
 
     pub(super) async fn run(mut self, socket: WebSocket) {
-        let (mut outgoing, incoming) = socket.split();
+        let (mut outgoing, mut incoming) = socket.split();
         let stop = self.live.stop.clone();
-        let work = self.work(&mut outgoing, incoming);
+        let work = self.work(&mut outgoing, &mut incoming);
         let end = match stop.run_until_cancelled(work).await {
             None => End::Stopping,
             Some(Ok(never)) => match never {},
@@ -87,15 +87,21 @@ impl Connection {
             code,
             reason: Utf8Bytes::from_static(reason),
         };
+        let farewell = async {
+            outgoing.send(Message::Close(Some(frame))).await?;
+            // To close with something unread would reset the connection, and
+            // the client might never see why.
+            while incoming.next().await.transpose()?.is_some() {}
+            Ok::<_, Error>(())
+        };
         // Whoever does not read even this is dropped.
-        let farewell = outgoing.send(Message::Close(Some(frame)));
         timeout(Duration::from_secs(1), farewell).await.ok();
     }
 
     async fn work(
         &mut self,
         outgoing: &mut Outgoing,
-        mut incoming: SplitStream<WebSocket>,
+        incoming: &mut SplitStream<WebSocket>,
     ) -> Result<std::convert::Infallible, End> {
         let mut pings = ticks(PING_EVERY);
         let mut checks = ticks(CHECK_EVERY);
