@@ -22,10 +22,8 @@ build: tools-build $(DIST) ## Build the release binary with the page inside
 .PHONY: web
 web: $(DIST) ## Build the page
 
-# Not `npm ci`: it wants every platform's optional packages in the lock file,
-# and a registry mirror need not have them all. `install` keeps to the lock too.
 $(DIST): $(shell find $(WEB)/src $(WEB)/public -type f 2>/dev/null) $(WEB)/index.html $(WEB)/package-lock.json $(WEB)/vite.config.ts
-	cd $(WEB) && npm install --no-save --no-audit --no-fund && npm run build
+	cd $(WEB) && npm ci --no-audit --no-fund && npm run build
 
 .PHONY: tools-build
 tools-build:
