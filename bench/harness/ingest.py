@@ -24,7 +24,6 @@ def durable(bench: Bench) -> dict:
     credentials = server.add_devices(1_000)
     before_s = server.cpu_s()
     load = bench.sim(server.mqtt, "--credentials", credentials, "--load", "--count", count, "--backdate-s", BACKDATE_S)
-    backlog = _watch_backlog(server, load)
     result = load.result()
     acknowledged_at = time.monotonic()
     until(lambda: stored(server) >= result["acknowledged"], "all samples are in history")
@@ -38,7 +37,6 @@ def durable(bench: Bench) -> dict:
         "stored": stored(server),
         "lost": result["acknowledged"] - stored(server),
         "drainAfterLastAckS": round(drain_s, 2),
-        "largestBacklog": backlog,
         "serverCpuSPer100k": round(spent_s / count * 100_000, 3),
         "generatorCpuSPer100k": result["cpuSPer100k"],
         "serverRssMb": server.rss_mb(),
@@ -48,15 +46,6 @@ def durable(bench: Bench) -> dict:
         "timesMosquitto": round(per_s / reference["endToEndPerS"], 2),
         "fdatasyncMs": fdatasync_ms(bench.folder),
     }
-
-
-def _watch_backlog(server: Server, load) -> int:
-    """The most samples that were acknowledged but not yet in history, seen about once a second."""
-    largest = 0
-    while load.process.poll() is None:
-        largest = max(largest, int(server.metric("dormouse_journal_backlog_records")))
-        time.sleep(1)
-    return largest
 
 
 def _mosquitto(bench: Bench) -> dict:

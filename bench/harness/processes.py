@@ -1,6 +1,5 @@
 """The processes that are measured and those that measure: started here, ended here."""
 
-import csv
 import http.client
 import json
 import os
@@ -41,9 +40,7 @@ class Bench:
         return path
 
     def server(self, data: Path | None = None, **environment: str) -> "Server":
-        server = Server(self, data or self.new_folder("data"), environment)
-        self.running.append(server)
-        return server
+        return Server(self, data or self.new_folder("data"), environment)
 
     def mosquitto(self) -> "Mosquitto":
         broker = Mosquitto(self.new_folder("mosquitto"))
@@ -102,7 +99,7 @@ class Tool(Measured):
     def __init__(self, command: list[str], environment: dict[str, str]):
         self.command = command
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, env=os.environ | {"RUST_LOG": "warn"} | environment, text=True
+            command, stdout=subprocess.PIPE, env=os.environ | {"RUST_LOG": "warn", "RUST_BACKTRACE": "0"} | environment, text=True
         )
 
     def line(self) -> dict:
@@ -152,6 +149,7 @@ class Server(Measured):
             env=os.environ | {"DORMOUSE__LOG__FILTER": "warn"} | environment,
             text=True,
         )
+        bench.running.append(self)
         line = self.process.stdout.readline()
         self.ready_s = round(time.perf_counter() - start, 3)
         if not line:
@@ -164,11 +162,10 @@ class Server(Measured):
             check=True, capture_output=True, text=True,
         ).stdout.strip()
 
-    def request(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, bytes]:
+    def request(self, method: str, path: str, body: bytes | None = None, headers: dict | None = None) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(self.http, timeout=PATIENCE_S)
         try:
-            headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
-            connection.request(method, path, body, headers)
+            connection.request(method, path, body, {"Authorization": f"Bearer {self.token}"} | (headers or {}))
             response = connection.getresponse()
             return response.status, response.read()
         finally:
@@ -176,29 +173,19 @@ class Server(Measured):
 
     def get(self, path: str) -> dict:
         status, body = self.request("GET", path)
-        if status not in (200, 503):
+        if status != 200:
             raise RuntimeError(f"GET {path}: {status} {body[:500]!r}")
         return json.loads(body)
-
-    def metric(self, name: str) -> float:
-        """The sum of a metric over its labels; 0 where it does not occur yet."""
-        _, body = self.request("GET", "/metrics")
-        lines = (line for line in body.decode().splitlines() if line.startswith(name))
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line[len(name)] in " {")
 
     def add_devices(self, count: int) -> Path:
         """Adds devices bench-00001 and so on; returns the file with their credentials."""
         rows = "".join(f"bench-{number:05}\n" for number in range(1, count + 1))
-        status, body = self.request("POST", "/api/v1/devices/import", f"deviceId\n{rows}".encode(), "text/csv")
-        if status not in (200, 201):
+        headers = {"Content-Type": "text/csv", "Accept": "text/csv"}
+        status, body = self.request("POST", "/api/v1/devices.csv", f"deviceId\n{rows}".encode(), headers)
+        if status != 200:
             raise RuntimeError(f"import: {status} {body[:500]!r}")
         path = self.data.parent / f"{self.data.name}-credentials.csv"
-        with path.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["deviceId", "username", "password"])
-            for row in json.loads(body)["rows"]:
-                credentials = row["credentials"]
-                writer.writerow([row["deviceId"], credentials["username"], credentials["password"]])
+        path.write_bytes(body)
         return path
 
 
