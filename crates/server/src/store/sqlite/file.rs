@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dormouse_core::ports::PortError;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use super::behind::Behind;
@@ -183,9 +184,18 @@ fn closed() -> PortError {
     PortError::unavailable("the database is closed")
 }
 
+/// Lets a statement's plan hold for all values. Without it SQLite prepares a
+/// statement again for each value that it compares with the condition of a
+/// partial index.
+pub(super) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 fn prepare_writer(connection: &Connection, synchronous: Synchronous) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_plans(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let (level, checkpoint_pages) = match synchronous {
         Synchronous::Full => ("FULL", CHECKPOINT_PAGES),
@@ -327,6 +337,23 @@ mod tests {
         file.read(|db| db.query_row("SELECT count(*) FROM t", [], |row| row.get(0)))
             .await
             .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_statement_is_prepared_once_whatever_its_values() {
+        let (_dir, file) = open();
+        let again = file.write(|db| {
+            db.execute_batch(
+                "CREATE TABLE u (x INTEGER, state TEXT);
+                 CREATE INDEX pending ON u (x) WHERE state = 'pending';",
+            )?;
+            let mut statement = db.prepare("SELECT count(*) FROM u WHERE state = ?1 AND x = ?2")?;
+            for state in ["pending", "done", "pending"] {
+                statement.query_row((state, 1), |row| row.get::<_, i64>(0))?;
+            }
+            Ok(statement.get_status(rusqlite::StatementStatus::RePrepare))
+        });
+        assert_eq!(again.await.unwrap(), 0);
     }
 
     #[tokio::test]

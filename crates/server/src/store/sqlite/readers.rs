@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
-use super::file::{BUSY, STATEMENTS};
+use super::file::{BUSY, STATEMENTS, keep_plans};
 
 /// Read-only connections, and so reads running at once.
 const READERS: usize = 4;
@@ -40,6 +40,7 @@ impl Readers {
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        keep_plans(&connection)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         Ok(connection)
     }
