@@ -14,7 +14,10 @@ resident size. Where a row names a reference it ran in the same minutes. Figures
 
 
 def write(path: Path, results: dict) -> None:
-    parts = [HEAD, _machine(results), _summary(results)]
+    # Said by hand, in the file of results, of figures that need a word.
+    note = results.get("note", "")
+    results = {number: result for number, result in results.items() if number != "note"}
+    parts = [HEAD, _machine(results), *([f"{note}\n"] if note else []), _summary(results)]
     for number, row in ROWS.items():
         result = results.get(str(number))
         parts.append(f"## {number}. {row.title[0].upper()}{row.title[1:]}\n")
