@@ -1,7 +1,6 @@
 //! What the embedded broker asks and tells about devices.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use async_trait::async_trait;
@@ -29,11 +28,6 @@ use tokio_util::sync::CancellationToken;
 /// Joining devices waiting for their credentials; more are dropped and ask
 /// again when they reconnect.
 const ENROL_QUEUE: usize = 1_024;
-/// How often, and how long apart, credentials are offered to a device whose
-/// subscription is just being made.
-const ENROL_TRIES: u32 = 20;
-const ENROL_PAUSE: Duration = Duration::from_millis(50);
-
 /// What the hooks work with.
 #[derive(Debug, Clone)]
 pub struct HooksParts {
@@ -78,20 +72,15 @@ pub async fn hand_over_credentials(
 ) -> anyhow::Result<()> {
     while let Some(device) = stop.run_until_cancelled(requests.0.recv()).await {
         let device = device.context("the broker's hooks are gone")?;
-        for _ in 0..ENROL_TRIES {
-            match registry.hand_over(&device).await {
-                // The grant is sent before the subscription is in force.
-                Ok(HandOver::NotListening) => tokio::time::sleep(ENROL_PAUSE).await,
-                Ok(HandOver::Delivered) => {
-                    tracing::info!(device_id = %device, "credentials handed over");
-                    break;
-                }
-                Ok(HandOver::NotDue) => break,
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(device_id = %device, error, "credentials not handed over");
-                    break;
-                }
+        match registry.hand_over(&device).await {
+            Ok(HandOver::Delivered) => {
+                tracing::info!(device_id = %device, "credentials handed over");
+            }
+            // Gone again, or not approved yet.
+            Ok(HandOver::NotListening | HandOver::NotDue) => {}
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(device_id = %device, error, "credentials not handed over");
             }
         }
     }
@@ -174,10 +163,16 @@ impl Hooks for DeviceHooks {
         let allowed = acl::may_subscribe(topics, &identity.id, identity.standing, filter);
         if !allowed {
             tracing::debug!(device_id = session.name(), filter, "subscribe denied");
-        } else if let Some((_, Channel::Enrol)) = topics.split(filter) {
-            self.enrol.try_send(identity.id.clone()).ok();
         }
         allowed
+    }
+
+    fn subscribed(&self, session: &Session, filter: &str) {
+        if let Some((_, Channel::Enrol)) = self.parts.topics.split(filter)
+            && let Some(identity) = session.context::<SessionIdentity>()
+        {
+            self.enrol.try_send(identity.id.clone()).ok();
+        }
     }
 
     fn publish(&self, session: &Session, message: &Publication<'_>, ack: Ack) -> Routing {
