@@ -62,9 +62,9 @@ ROWS = {
         size.disk,
         "≤ 30 bytes",
         "Days of 5-second samples; history.db with all rollups, after a clean stop.",
-        "a raw sample alone takes about 30 bytes (a packed key and the values as integers in a B-tree); the minute rollups, "
-        "each as large as a sample, and the free space of freshly moved pages are the rest. Storing closed days as columns "
-        "would mend it. Seen in the tables' sizes, not in a profile.",
+        "by the tables' sizes (SQLite's dbstat): 30.5 bytes are the raw samples (a packed key and integers in a B-tree, 8 % of "
+        "its pages unused), 3.5 the rollups, and 5.9 pages freed when staged samples were moved into place, which later samples "
+        "use again: over months the figure nears 34. Storing closed days as columns would go below the goal.",
     ),
     9: Row(
         "start to ready",
@@ -89,8 +89,8 @@ ROWS = {
         ingest.growth,
         "CPU per sample flat from 10 to 10,000 devices (± 20 %)",
         "20,000 samples/s in all, spread over more and more devices.",
-        "not profiled yet. The rate is the same for all, so that more devices mean fewer messages each time a connection "
-        "wakes and fewer samples of a series each time the database is written; compare row 1, where the connections are busy "
-        "and a sample costs a fifth of this.",
+        "the kernel's work per packet, by perf at 10,000 devices: task switches and wake-ups (21 % of the server's time), TCP, and "
+        "the journal's many small commits; no function of ours takes over 3 %. At a fixed rate more devices mean fewer messages "
+        "each time a connection wakes; in row 1, where connections are busy, a sample costs a fifth of this.",
     ),
 }

@@ -1,6 +1,8 @@
 //! Logs: structured, on standard error, so that standard output stays free
 //! for what a command prints.
 
+use std::io::IsTerminal;
+
 use anyhow::{Context, bail};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -19,7 +21,10 @@ pub fn start(settings: &Log) -> anyhow::Result<()> {
             settings.filter
         );
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Colours are for people at a terminal, not for files and journals.
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
     match settings.format {
         LogFormat::Pretty => registry.with(lines.with_target(false)).try_init(),
