@@ -19,6 +19,18 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// How much a device's own event matters, by the firmware's name for it.
+    #[must_use]
+    pub fn of_device_event(name: &str) -> Self {
+        match name {
+            "overload" | "overheat" | "fault" => Self::Critical,
+            "brownout" | "watchdog" => Self::Warning,
+            _ => Self::Info,
+        }
+    }
+}
+
 /// What happened. The server's own types are this closed set; devices' own
 /// names travel as `device.*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -145,4 +157,24 @@ pub struct Event {
     pub origin: Origin,
     /// Details, free in form.
     pub data: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_danger_to_the_building_is_critical_and_a_button_is_not() {
+        for (name, severity) in [
+            ("overload", Severity::Critical),
+            ("overheat", Severity::Critical),
+            ("fault", Severity::Critical),
+            ("brownout", Severity::Warning),
+            ("watchdog", Severity::Warning),
+            ("button", Severity::Info),
+            ("", Severity::Info),
+        ] {
+            assert_eq!(Severity::of_device_event(name), severity, "{name}");
+        }
+    }
 }

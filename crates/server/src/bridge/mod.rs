@@ -22,17 +22,12 @@ use dormouse_core::record::EventRecord;
 
 /// A device's own event as it is shown and kept.
 fn device_event(device: &Device, record: &EventRecord, received_at: Timestamp) -> Event {
-    let severity = match record.kind.as_str() {
-        "overload" | "overheat" | "fault" => Severity::Critical,
-        "brownout" | "watchdog" => Severity::Warning,
-        _ => Severity::Info,
-    };
     Event {
         id: record.id,
         device: Some((device.key, device.id.clone())),
         socket: Some(record.socket),
         kind: EventType::Device(record.kind.clone()),
-        severity,
+        severity: Severity::of_device_event(&record.kind),
         ts: record.ts,
         received_at,
         origin: Origin::Device,

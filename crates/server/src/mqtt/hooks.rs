@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// Joining devices waiting for their credentials; more are dropped and ask
 /// again when they reconnect.
 const ENROL_QUEUE: usize = 1_024;
+
 /// What the hooks work with.
 #[derive(Debug, Clone)]
 pub struct HooksParts {
