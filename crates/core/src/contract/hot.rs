@@ -6,7 +6,7 @@
 
 use crate::clock::Timestamp;
 use crate::ids::{DeviceKey, SocketId};
-use crate::ports::hot::{HotState, RING_MS};
+use crate::ports::hot::{HotState, Latest, RING_MS};
 use crate::sample::{Sample, Values};
 
 const NOON: Timestamp = Timestamp::from_millis(1_767_268_800_000);
@@ -25,9 +25,13 @@ pub async fn hot_state(hot: &dyn HotState) {
     a_forgotten_device_has_nothing(hot).await;
 }
 
+async fn latest(hot: &dyn HotState, device: DeviceKey) -> Vec<Latest> {
+    hot.latest(&[device]).await.unwrap().remove(0)
+}
+
 async fn an_unknown_device_has_nothing(hot: &dyn HotState) {
     let device = DeviceKey(1);
-    assert_eq!(hot.latest(device).await.unwrap(), []);
+    assert_eq!(latest(hot, device).await, []);
     let recent = hot.recent(device, NOON, END).await.unwrap();
     assert_eq!(recent.samples, []);
     assert_eq!(recent.thinned_before, None);
@@ -59,7 +63,7 @@ async fn the_latest_of_each_socket_is_the_newest_not_the_last(hot: &dyn HotState
     let device = DeviceKey(3);
     hot.put(device, &[sample(2, 10, 5), sample(0, 10, 6)]);
     hot.put(device, &[sample(2, 5, 7)]);
-    let latest = hot.latest(device).await.unwrap();
+    let latest = latest(hot, device).await;
     let seen: Vec<_> = latest
         .iter()
         .map(|l| (l.socket.get(), l.values.power_dw))
@@ -72,14 +76,14 @@ async fn old_samples_are_swept_and_the_latest_stays(hot: &dyn HotState) {
     hot.put(device, &[sample(0, 0, 1)]);
     hot.sweep(Timestamp::from_millis(NOON.as_millis() + RING_MS + 1));
     assert_eq!(read(hot, device, 0, 60).await, Vec::<i32>::new());
-    assert_eq!(hot.latest(device).await.unwrap().len(), 1);
+    assert_eq!(latest(hot, device).await.len(), 1);
 }
 
 async fn a_forgotten_device_has_nothing(hot: &dyn HotState) {
     let device = DeviceKey(5);
     hot.put(device, &[sample(0, 0, 1)]);
     hot.forget(device);
-    assert_eq!(hot.latest(device).await.unwrap(), []);
+    assert_eq!(latest(hot, device).await, []);
     assert_eq!(read(hot, device, 0, 60).await, Vec::<i32>::new());
 }
 

@@ -154,12 +154,16 @@ impl HotState for MemoryHot {
         }
     }
 
-    async fn latest(&self, device: DeviceKey) -> Result<Vec<Latest>, PortError> {
-        let shard = self.shard(device);
-        let entry = shard
-            .get(device.0 as usize / SHARDS)
-            .and_then(Option::as_ref);
-        Ok(entry.map(|entry| entry.latest.clone()).unwrap_or_default())
+    async fn latest(&self, devices: &[DeviceKey]) -> Result<Vec<Vec<Latest>>, PortError> {
+        let of_one = |device: &DeviceKey| {
+            let shard = self.shard(*device);
+            let entry = shard.get(device.0 as usize / SHARDS)?.as_ref()?;
+            Some(entry.latest.clone())
+        };
+        Ok(devices
+            .iter()
+            .map(|it| of_one(it).unwrap_or_default())
+            .collect())
     }
 
     async fn recent(

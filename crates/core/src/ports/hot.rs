@@ -53,11 +53,12 @@ pub trait HotState: Debug + Send + Sync + 'static {
     /// network buffers.
     fn put(&self, device: DeviceKey, samples: &[Sample]);
 
-    /// The newest reading of each socket, in order of their numbers.
+    /// For each of `devices`, in their order: the newest reading of each
+    /// socket, in order of the sockets' numbers.
     ///
     /// # Errors
     /// When the engine does not answer.
-    async fn latest(&self, device: DeviceKey) -> Result<Vec<Latest>, PortError>;
+    async fn latest(&self, devices: &[DeviceKey]) -> Result<Vec<Vec<Latest>>, PortError>;
 
     /// The totals from `from` (included) to `to` (not), oldest first.
     ///

@@ -11,8 +11,10 @@ mod devices;
 mod event;
 pub mod history;
 pub mod hot;
+pub mod intake;
 pub mod journal;
 mod links;
+pub mod nodes;
 mod people;
 mod site;
 

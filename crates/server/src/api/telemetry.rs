@@ -116,7 +116,8 @@ async fn recent(
     let end = Timestamp::from_millis(i64::MAX);
     telemetry.refill.ensure(device.key).await?;
     let recent = telemetry.hot.recent(device.key, from, end).await?;
-    let latest = telemetry.hot.latest(device.key).await?;
+    let latest = telemetry.hot.latest(&[device.key]).await?;
+    let latest = latest.concat();
     let items = recent.samples.iter().map(|sample| SampleMessage {
         ts: sample.ts,
         totals: ReadingMessage::from(sample.values),

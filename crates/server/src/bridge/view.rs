@@ -38,12 +38,9 @@ impl DeviceView for LiveView {
     }
 
     async fn latest(&self, devices: &[DeviceKey]) -> Vec<Vec<Latest>> {
-        let mut latest = Vec::with_capacity(devices.len());
-        for device in devices {
-            // Nobody can tell now: shown as not measured.
-            latest.push(self.hot.latest(*device).await.unwrap_or_default());
-        }
-        latest
+        // Where nobody can tell now, they are shown as not measured.
+        let latest = self.hot.latest(devices).await;
+        latest.unwrap_or_else(|_| vec![Vec::new(); devices.len()])
     }
 
     fn refusals(&self, device: DeviceKey) -> Option<Refusals> {

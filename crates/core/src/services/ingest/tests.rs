@@ -136,7 +136,7 @@ async fn a_sample_is_journalled_kept_hot_and_heard() {
     assert_eq!(bench.send(Channel::Telemetry, body), "done");
     assert_eq!(bench.ears.heard(), ["seen 65", "samples 0:2053 1:1801"]);
     assert_eq!(bench.stamps().await, [1_767_323_045_123; 2]);
-    let latest = bench.ingest.hot.latest(STRIP).await.unwrap();
+    let latest = bench.ingest.hot.latest(&[STRIP]).await.unwrap().concat();
     assert_eq!(latest.len(), 2);
     assert_eq!(bench.ingest.totals().samples, 2);
 }
