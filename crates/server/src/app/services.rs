@@ -167,7 +167,7 @@ fn retention(parts: &ServicesParts<'_>) -> Arc<Retention> {
     let keep = parts.config.retention;
     let rules = RetentionRules {
         raw_days: keep.raw_days,
-        minute_days: keep.minute_days.max(keep.raw_days),
+        minute_days: keep.minute_days,
         budget_bytes: (keep.history_budget_gib > 0)
             .then(|| u64::from(keep.history_budget_gib) << 30),
     };
