@@ -1,28 +1,26 @@
-//! The files of the embedded engines, opened and closed together.
+//! The engines that the configuration names, opened and closed together.
 
 use std::sync::Arc;
 
 use anyhow::Context;
 use dormouse_core::memory::MemoryHot;
-use dormouse_core::ports::history::HistoryStore;
+use dormouse_core::ports::hot::HotState;
 use dormouse_core::ports::journal::Progress;
 use dormouse_core::site::SiteZone;
 
 use crate::config::Config;
 use crate::datadir::{DataDir, DataLock};
 use crate::journal::FileJournal;
-use crate::store::sqlite::{DORMOUSE, SqliteCommands, SqliteFile, SqliteHistory, Synchronous};
+
+use super::stores::Stores;
 
 const MIB: u64 = 1 << 20;
 
 /// Everything that is kept on disk or hot.
-#[derive(Debug)]
 pub(super) struct Engines {
-    pub(super) dormouse: SqliteFile,
-    pub(super) commands: SqliteCommands,
-    pub(super) history: Arc<SqliteHistory>,
+    pub(super) stores: Stores,
     pub(super) journal: Arc<FileJournal>,
-    pub(super) hot: Arc<MemoryHot>,
+    pub(super) hot: Arc<dyn HotState>,
     /// Where the site's days begin.
     pub(super) zone: SiteZone,
     /// What the drain must remember of an earlier process.
@@ -33,12 +31,10 @@ pub(super) struct Engines {
 impl Engines {
     pub(super) async fn open(config: &Config, data: DataDir) -> anyhow::Result<Self> {
         let lock = data.lock()?;
-        let dormouse = SqliteFile::open(&data.dormouse_db(), DORMOUSE, Synchronous::Full)?;
-        let commands = SqliteCommands::open(&data.commands_db())?;
         let zone = SiteZone::named(&config.site.time_zone)
             .with_context(|| format!("site.time_zone: {:?}", config.site.time_zone))?;
-        let history = SqliteHistory::open(&data.history_db(), zone.clone()).await?;
-        let progress = history.progress().await?;
+        let stores = Stores::open(config, &data, &zone).await?;
+        let progress = stores.history.progress().await?;
         let position = progress.as_ref().map(|it| it.position);
         let path = data.journal();
         let size = u64::from(config.journal.size_mib) * MIB;
@@ -53,9 +49,7 @@ impl Engines {
         }
         let budget = u64::from(config.hot.ring_budget_mib) * MIB;
         Ok(Self {
-            dormouse,
-            commands,
-            history: Arc::new(history),
+            stores,
             journal: Arc::new(journal),
             hot: Arc::new(MemoryHot::new(usize::try_from(budget)?)),
             zone,
@@ -68,8 +62,8 @@ impl Engines {
     pub(super) async fn close(&self) {
         self.journal.close();
         self.journal.ended().await;
-        self.history.close().await;
-        self.commands.close().await;
-        self.dormouse.close().await;
+        for part in &self.stores.parts {
+            part.close().await;
+        }
     }
 }

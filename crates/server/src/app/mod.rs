@@ -7,6 +7,7 @@ mod probes;
 mod run;
 mod services;
 mod site;
+mod stores;
 mod watching;
 
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use engines::Engines;
 pub use services::Services;
 use services::{Loops, ServicesParts};
 use site::Site;
+pub(crate) use stores::SiteStores;
 
 /// Where to run, besides what the configuration says.
 #[derive(Debug, Clone, Default)]

@@ -9,6 +9,7 @@ use dormouse_core::services::presence::PresenceTracker;
 use tokio_util::sync::CancellationToken;
 
 use super::engines::Engines;
+use super::stores::{Part, Stores};
 use crate::journal::JournalStats;
 
 /// How often.
@@ -17,24 +18,23 @@ const EVERY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The parts, as `/health` names them.
-#[derive(Debug)]
 pub(super) struct Parts {
     mqtt: PartHandle,
     hot: PartHandle,
-    dormouse: PartHandle,
-    commands: PartHandle,
-    history: PartHandle,
+    database: Vec<(PartHandle, Arc<dyn Part>)>,
     journal: PartHandle,
 }
 
 impl Parts {
-    pub(super) fn register(health: &Arc<HealthRegistry>) -> Self {
+    pub(super) fn register(health: &Arc<HealthRegistry>, stores: &Stores) -> Self {
+        let add = |part: &Arc<dyn Part>| {
+            let handle = health.add(part.name(), part.engine(), Serves::Database, true);
+            (handle, Arc::clone(part))
+        };
         Self {
             mqtt: health.add("mqtt", "embedded", Serves::Mqtt, true),
             hot: health.add("redis", "memory", Serves::Hot, true),
-            dormouse: health.add("db", "sqlite", Serves::Database, true),
-            commands: health.add("commands", "sqlite", Serves::Database, true),
-            history: health.add("history", "sqlite", Serves::Database, true),
+            database: stores.parts.iter().map(add).collect(),
             journal: health.add("journal", "file", Serves::Intake, true),
         }
     }
@@ -50,14 +50,11 @@ impl Parts {
             presence.link_lost();
         }
         report(&self.journal, journal);
-        let (dormouse, commands, history) = tokio::join!(
-            answers(engines.dormouse.probe()),
-            answers(engines.commands.probe()),
-            answers(engines.history.probe()),
-        );
-        report(&self.dormouse, dormouse);
-        report(&self.commands, commands);
-        report(&self.history, history);
+        let answers = self.database.iter().map(|(_, part)| answers(part.probe()));
+        let answers = futures_util::future::join_all(answers).await;
+        for ((handle, _), answer) in self.database.iter().zip(answers) {
+            report(handle, answer);
+        }
     }
 
     /// Says that the broker does not take connections any more.

@@ -10,7 +10,6 @@ use axum::Router;
 use axum::serve::ListenerExt;
 use dormouse_broker::Broker;
 use dormouse_core::clock::Clock;
-use dormouse_core::ports::hot::HotState;
 use dormouse_core::services::dispatcher::DispatchLoop;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +42,7 @@ impl App {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let (front, mut front_deaths) = Tasks::new();
         let (back, mut back_deaths) = Tasks::new();
-        let parts = Parts::register(&self.health);
+        let parts = Parts::register(&self.health, &self.engines.stores);
         parts.probe(&self.engines, &self.services.presence).await;
         let site = self.site(front.stopping());
         let (live, router) = (site.live.clone(), site.router()?);

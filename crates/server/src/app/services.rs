@@ -21,6 +21,7 @@ use dormouse_core::services::retention::Retention;
 use dormouse_core::services::statistics::Statistics;
 
 use super::engines::Engines;
+use super::stores::SiteStores;
 use super::watching::Watching;
 use crate::bridge::{
     CommandFleet, CommandOutlet, DeviceChanges, DeviceChangesParts, Inflow, InflowParts,
@@ -29,7 +30,6 @@ use crate::bridge::{
 use crate::config::Config;
 use crate::mqtt::BrokerLink;
 use crate::password::Argon2Hasher;
-use crate::store::sqlite::{SqliteAudit, SqliteDevices, SqlitePeople, SqliteSettings};
 
 /// What services are made of.
 pub(super) struct ServicesParts<'a> {
@@ -87,13 +87,13 @@ impl Services {
     pub(super) async fn build(parts: ServicesParts<'_>) -> anyhow::Result<(Self, Loops)> {
         let ServicesParts { engines, clock, .. } = &parts;
         let changes = Arc::new(DeviceChanges::default());
-        let file = &engines.dormouse;
+        let stores = &engines.stores;
         let audit = Arc::new(AuditLog::new(
-            Arc::new(SqliteAudit::new(file.clone())),
+            Arc::clone(&stores.site.audit),
             Arc::clone(clock),
         ));
         let registry = registry(&parts, &changes, &audit).await?;
-        let access = access(file, &audit, clock)?;
+        let access = access(&stores.site, &audit, clock)?;
         let (history, statistics) = measured(&parts, &registry);
         let watching = Watching::build(&parts, &registry, &statistics).await?;
         let inflow = Arc::new(Inflow::new(InflowParts {
@@ -104,18 +104,18 @@ impl Services {
         }));
         let ingest = Arc::new(Ingest::new(
             Arc::clone(&engines.journal) as _,
-            Arc::clone(&engines.hot) as _,
+            Arc::clone(&engines.hot),
             Arc::clone(&inflow) as _,
         ));
         watching.view.connect(Arc::clone(&ingest));
         let (dispatcher, mut dispatch) = commands(&parts, &registry, &watching, &audit);
         dispatch.recover().await?;
         inflow.connect(Arc::clone(&dispatcher));
-        let drain = drain(&registry, &inflow, &watching, &ingest, engines).await?;
+        let drain = drain(&registry, &inflow, &ingest, engines).await?;
         changes.connect(DeviceChangesParts {
             ingest: Arc::clone(&ingest),
             presence: Arc::clone(&watching.presence),
-            hot: Arc::clone(&engines.hot) as _,
+            hot: Arc::clone(&engines.hot),
             live: Arc::clone(&watching.live),
             events: Arc::clone(&watching.events),
             clock: Arc::clone(clock),
@@ -135,8 +135,8 @@ impl Services {
             statistics,
             retention: retention(&parts),
             refill: Arc::new(Refill::new(
-                Arc::clone(&engines.hot) as _,
-                Arc::clone(&engines.history) as _,
+                Arc::clone(&engines.hot),
+                Arc::clone(&stores.history),
                 Arc::clone(clock),
             )),
             dispatcher,
@@ -149,13 +149,13 @@ impl Services {
 fn measured(parts: &ServicesParts<'_>, registry: &Arc<Registry>) -> (History, Arc<Statistics>) {
     let (engines, clock) = (parts.engines, &parts.clock);
     let history = History::new(
-        Arc::clone(&engines.history) as _,
+        Arc::clone(&engines.stores.history),
         Arc::clone(registry) as _,
         Arc::clone(clock),
         engines.zone.clone(),
     );
     let statistics = Statistics::new(
-        Arc::clone(&engines.history) as _,
+        Arc::clone(&engines.stores.history),
         Arc::clone(registry) as _,
         Arc::clone(clock),
         engines.zone.clone(),
@@ -173,7 +173,7 @@ fn retention(parts: &ServicesParts<'_>) -> Arc<Retention> {
     };
     let engines = parts.engines;
     Arc::new(Retention::new(
-        Arc::clone(&engines.history) as _,
+        Arc::clone(&engines.stores.upkeep),
         Arc::clone(&parts.clock),
         engines.zone.clone(),
         rules,
@@ -185,10 +185,10 @@ async fn registry(
     changes: &Arc<DeviceChanges>,
     audit: &Arc<AuditLog>,
 ) -> anyhow::Result<Arc<Registry>> {
-    let file = &parts.engines.dormouse;
+    let stores = &parts.engines.stores.site;
     let registry = Registry::load(RegistryParts {
-        store: Arc::new(SqliteDevices::new(file.clone())),
-        settings: Arc::new(SqliteSettings::new(file.clone())),
+        store: Arc::clone(&stores.devices),
+        settings: Arc::clone(&stores.settings),
         audit: Arc::clone(audit),
         sessions: Arc::clone(&parts.link) as _,
         enrol: Arc::clone(&parts.link) as _,
@@ -207,7 +207,7 @@ fn commands(
     audit: &Arc<AuditLog>,
 ) -> (Arc<Dispatcher>, DispatchLoop) {
     dispatcher(DispatcherParts {
-        store: Arc::new(parts.engines.commands.clone()),
+        store: Arc::clone(&parts.engines.stores.commands),
         sink: Arc::clone(&parts.link) as _,
         fleet: Arc::new(CommandFleet {
             registry: Arc::clone(registry),
@@ -224,15 +224,14 @@ fn commands(
 }
 
 fn access(
-    file: &crate::store::sqlite::SqliteFile,
+    stores: &SiteStores,
     audit: &Arc<AuditLog>,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<Access>> {
-    let people = Arc::new(SqlitePeople::new(file.clone()));
     Ok(Arc::new(Access::new(AccessParts {
-        users: Arc::clone(&people) as _,
-        sessions: Arc::clone(&people) as _,
-        tokens: people,
+        users: Arc::clone(&stores.users),
+        sessions: Arc::clone(&stores.sessions),
+        tokens: Arc::clone(&stores.tokens),
         hasher: Arc::new(Argon2Hasher::new()?),
         audit: Arc::clone(audit),
         clock: Arc::clone(clock),
@@ -242,13 +241,12 @@ fn access(
 async fn drain(
     registry: &Arc<Registry>,
     inflow: &Arc<Inflow>,
-    watching: &Watching,
     ingest: &Ingest,
     engines: &Engines,
 ) -> anyhow::Result<Arc<Drain>> {
     let keeper = JournalKeeper::new(KeeperParts {
-        history: Arc::clone(&engines.history) as _,
-        events: Arc::clone(&watching.event_store),
+        history: Arc::clone(&engines.stores.history),
+        events: Arc::clone(&engines.stores.events),
         registry: Arc::clone(registry),
         inflow: Arc::clone(inflow),
     });

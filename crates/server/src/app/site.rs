@@ -94,7 +94,7 @@ impl Site<'_> {
         };
         let telemetry = Telemetry {
             directory: Arc::clone(registry) as _,
-            hot: Arc::clone(&self.engines.hot) as _,
+            hot: Arc::clone(&self.engines.hot),
             refill: Arc::clone(refill),
             ingest: Arc::clone(ingest),
             clock: Arc::clone(self.clock),

@@ -4,7 +4,6 @@ use std::sync::{Arc, OnceLock};
 
 use dormouse_core::directory::Directory;
 use dormouse_core::live::LiveHub;
-use dormouse_core::ports::{EventStore, IncidentStore};
 use dormouse_core::services::events::EventLog;
 use dormouse_core::services::fleet::{Fleet, FleetParts};
 use dormouse_core::services::incidents::Incidents;
@@ -14,11 +13,9 @@ use dormouse_core::services::statistics::Statistics;
 
 use super::services::ServicesParts;
 use crate::bridge::LiveView;
-use crate::store::sqlite::{SqliteEvents, SqliteIncidents};
 
 /// Presence, events and those who watch them.
 pub(super) struct Watching {
-    pub(super) event_store: Arc<dyn EventStore>,
     pub(super) live: Arc<LiveHub>,
     pub(super) events: Arc<EventLog>,
     pub(super) incidents: Arc<Incidents>,
@@ -35,18 +32,15 @@ impl Watching {
     ) -> anyhow::Result<Self> {
         let (engines, clock) = (parts.engines, &parts.clock);
         let directory: Arc<dyn Directory> = Arc::clone(registry) as _;
-        let event_store: Arc<dyn EventStore> =
-            Arc::new(SqliteEvents::new(engines.dormouse.clone()));
-        let incident_store: Arc<dyn IncidentStore> =
-            Arc::new(SqliteIncidents::new(engines.dormouse.clone()));
+        let stores = &engines.stores;
         let live = Arc::new(LiveHub::new(Arc::clone(&directory)));
         let events = Arc::new(EventLog::new(
-            Arc::clone(&event_store),
+            Arc::clone(&stores.events),
             Arc::clone(&live),
             Arc::clone(clock),
         ));
         let incidents = Arc::new(Incidents::new(
-            incident_store,
+            Arc::clone(&stores.incidents),
             Arc::clone(&directory),
             Arc::clone(&events),
             Arc::clone(clock),
@@ -62,7 +56,7 @@ impl Watching {
         presence.restore(&events.last_presence().await?);
         let view = Arc::new(LiveView {
             presence: Arc::clone(&presence),
-            hot: Arc::clone(&engines.hot) as _,
+            hot: Arc::clone(&engines.hot),
             statistics: Arc::clone(statistics),
             ingest: OnceLock::new(),
         });
@@ -75,7 +69,6 @@ impl Watching {
             version: env!("CARGO_PKG_VERSION"),
         }));
         Ok(Self {
-            event_store,
             live,
             events,
             incidents,

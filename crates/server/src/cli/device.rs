@@ -86,7 +86,7 @@ struct AddArgs {
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     block_on(async move {
-        let site = Site::open(&args.site)?;
+        let site = Site::open(&args.site).await?;
         let registry = site.registry().await?;
         let outcome = carry_out(&registry, args.command).await;
         site.close().await;

@@ -49,7 +49,7 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 struct ConfigArgs {
     /// TOML file with settings; `dormouse config` prints them all
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
 

@@ -14,16 +14,16 @@ use dormouse_core::services::audit::AuditLog;
 use dormouse_core::services::registry::{JoinMode, Registry, RegistryParts};
 use dormouse_core::wire::EnrolBody;
 
+use super::ConfigArgs;
+use crate::app::SiteStores;
 use crate::clock::SystemClock;
-use crate::datadir::DataDir;
 use crate::password::Argon2Hasher;
-use crate::store::sqlite::{
-    DORMOUSE, SqliteAudit, SqliteDevices, SqliteFile, SqlitePeople, SqliteSettings, Synchronous,
-};
 
 /// Which site.
 #[derive(Debug, clap::Args)]
 pub(super) struct SiteArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
     /// Folder of the databases; a server may run on it
     #[arg(long, value_name = "DIR", default_value = "data", global = true)]
     data: PathBuf,
@@ -51,29 +51,30 @@ impl GrantArgs {
 
 /// An open site.
 pub(super) struct Site {
-    file: SqliteFile,
+    stores: SiteStores,
     clock: Arc<dyn Clock>,
     audit: Arc<AuditLog>,
 }
 
 impl Site {
     /// Opens the database, and makes it where there is none.
-    pub(super) fn open(args: &SiteArgs) -> anyhow::Result<Self> {
-        let path = DataDir::open(&args.data)?.dormouse_db();
-        let file = SqliteFile::open(&path, DORMOUSE, Synchronous::Full)?;
+    pub(super) async fn open(args: &SiteArgs) -> anyhow::Result<Self> {
+        let stores = SiteStores::open(&args.config.load()?, &args.data).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let store = Arc::new(SqliteAudit::new(file.clone()));
-        let audit = Arc::new(AuditLog::new(store, Arc::clone(&clock)));
-        Ok(Self { file, clock, audit })
+        let audit = AuditLog::new(Arc::clone(&stores.audit), Arc::clone(&clock));
+        Ok(Self {
+            stores,
+            clock,
+            audit: Arc::new(audit),
+        })
     }
 
     /// People and tokens.
     pub(super) fn access(&self) -> anyhow::Result<Access> {
-        let people = Arc::new(SqlitePeople::new(self.file.clone()));
         Ok(Access::new(AccessParts {
-            users: Arc::clone(&people) as _,
-            sessions: Arc::clone(&people) as _,
-            tokens: people,
+            users: Arc::clone(&self.stores.users),
+            sessions: Arc::clone(&self.stores.sessions),
+            tokens: Arc::clone(&self.stores.tokens),
             hasher: Arc::new(Argon2Hasher::new()?),
             audit: Arc::clone(&self.audit),
             clock: Arc::clone(&self.clock),
@@ -83,8 +84,8 @@ impl Site {
     /// Devices. A running server hears of changes within a second.
     pub(super) async fn registry(&self) -> anyhow::Result<Registry> {
         let registry = Registry::load(RegistryParts {
-            store: Arc::new(SqliteDevices::new(self.file.clone())),
-            settings: Arc::new(SqliteSettings::new(self.file.clone())),
+            store: Arc::clone(&self.stores.devices),
+            settings: Arc::clone(&self.stores.settings),
             audit: Arc::clone(&self.audit),
             sessions: Arc::new(NoBroker),
             enrol: Arc::new(NoBroker),
@@ -98,7 +99,7 @@ impl Site {
 
     /// Closes the database.
     pub(super) async fn close(self) {
-        self.file.close().await;
+        self.stores.close().await;
     }
 }
 

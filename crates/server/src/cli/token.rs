@@ -46,7 +46,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     block_on(async move {
         match args.command {
             Command::Create { name, grant, days } => {
-                let site = Site::open(&args.site)?;
+                let site = Site::open(&args.site).await?;
                 let days = days.map(|days| Duration::from_secs(u64::from(days) * 86_400));
                 let new = TokenNew {
                     name,
@@ -59,7 +59,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
             }
             Command::List => list(&args.site).await,
             Command::Revoke { id } => {
-                let site = Site::open(&args.site)?;
+                let site = Site::open(&args.site).await?;
                 let access = site.access()?;
                 let revoked = access.revoke_token(&Actor::server(), TokenId(id)).await;
                 site.close().await;
@@ -70,7 +70,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn list(site: &SiteArgs) -> anyhow::Result<()> {
-    let site = Site::open(site)?;
+    let site = Site::open(site).await?;
     let tokens = site.access()?.tokens().await;
     site.close().await;
     for token in tokens? {

@@ -50,7 +50,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
             Command::Add { name, grant } => {
                 let grant = grant.grant()?;
                 let password = read_password()?;
-                let site = Site::open(&args.site)?;
+                let site = Site::open(&args.site).await?;
                 let new = PersonNew {
                     name,
                     password,
@@ -67,7 +67,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
                     password: Some(read_password()?),
                     ..PersonEdit::default()
                 };
-                let site = Site::open(&args.site)?;
+                let site = Site::open(&args.site).await?;
                 let access = site.access()?;
                 let edited = access.edit_person(&actor, &name, None, edit).await;
                 site.close().await;
@@ -75,7 +75,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
                 Ok(())
             }
             Command::Remove { name } => {
-                let site = Site::open(&args.site)?;
+                let site = Site::open(&args.site).await?;
                 let removed = site.access()?.remove_person(&actor, &name).await;
                 site.close().await;
                 Ok(removed?)
@@ -85,7 +85,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn list(site: &SiteArgs) -> anyhow::Result<()> {
-    let site = Site::open(site)?;
+    let site = Site::open(site).await?;
     let people = site.access()?.people().await;
     site.close().await;
     for user in people? {
