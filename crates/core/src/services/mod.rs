@@ -10,6 +10,7 @@ pub mod fleet_curve;
 pub mod history;
 pub mod incidents;
 pub mod ingest;
+pub mod intake;
 pub mod presence;
 pub mod refill;
 pub mod registry;

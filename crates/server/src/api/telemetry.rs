@@ -251,6 +251,7 @@ mod tests {
         fn seen(&self, _: DeviceKey, _: Timestamp) {}
         fn samples(&self, _: DeviceKey, _: &[Sample]) {}
         fn status(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
+        fn restored(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
         fn will(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
         fn ack(&self, _: DeviceKey, _: &Ack, _: Timestamp) {}
         fn event(&self, _: DeviceKey, _: &EventRecord, _: Timestamp) {}

@@ -128,6 +128,15 @@ impl Downstream for Inflow {
         self.report(device, status, at, false);
     }
 
+    fn restored(&self, device: DeviceKey, status: &Status, at: Timestamp) {
+        let numbered = status.boot.is_some() && status.seq.is_some();
+        let known = self.parts.registry.by_key(device);
+        // Without numbers nothing tells whether it is newer than what is known.
+        if numbered || known.is_some_and(|it| it.reported.is_none()) {
+            self.report(device, status, at, true);
+        }
+    }
+
     fn will(&self, device: DeviceKey, will: &Status, _at: Timestamp) {
         self.parts.presence.will(device, life(will), true);
     }

@@ -64,6 +64,7 @@ impl Downstream for Deaf {
     fn seen(&self, _: DeviceKey, _: Timestamp) {}
     fn samples(&self, _: DeviceKey, _: &[crate::sample::Sample]) {}
     fn status(&self, _: DeviceKey, _: &crate::decode::Status, _: Timestamp) {}
+    fn restored(&self, _: DeviceKey, _: &crate::decode::Status, _: Timestamp) {}
     fn will(&self, _: DeviceKey, _: &crate::decode::Status, _: Timestamp) {}
     fn ack(&self, _: DeviceKey, _: &crate::decode::Ack, _: Timestamp) {}
     fn event(&self, _: DeviceKey, _: &crate::record::EventRecord, _: Timestamp) {}

@@ -59,6 +59,10 @@ pub trait Downstream: Send + Sync + 'static {
     /// A report newer than every one before it; a farewell where not online.
     fn status(&self, device: DeviceKey, status: &Status, at: Timestamp);
 
+    /// The replay of a retained report newer than every one before it: it
+    /// restores what was reported and says nothing about who is there.
+    fn restored(&self, device: DeviceKey, status: &Status, at: Timestamp);
+
     /// A will; whether it counts is decided by its (boot, conn).
     fn will(&self, device: DeviceKey, will: &Status, at: Timestamp);
 

@@ -64,6 +64,13 @@ impl Ingest {
             Ok(status) => status,
             Err(refusal) => return self.refuse(message, &refusal, receipt),
         };
+        if message.retained && !status.online {
+            // An old will or farewell: it reports nothing and proves nothing.
+            if let Some(receipt) = receipt {
+                receipt.done();
+            }
+            return;
+        }
         if message.will {
             self.downstream
                 .will(message.device, &status, message.received_at);
@@ -87,8 +94,12 @@ impl Ingest {
             ..
         }) = self.settle_control(message, online, taken)
         {
-            self.downstream
-                .status(message.device, &status, message.received_at);
+            let downstream = &self.downstream;
+            if message.retained {
+                downstream.restored(message.device, &status, message.received_at);
+            } else {
+                downstream.status(message.device, &status, message.received_at);
+            }
         }
     }
 

@@ -39,6 +39,10 @@ impl Downstream for Ears {
         self.note(format!("status {}", status.online));
     }
 
+    fn restored(&self, _device: DeviceKey, status: &Status, _at: Timestamp) {
+        self.note(format!("restored {}", status.online));
+    }
+
     fn will(&self, _device: DeviceKey, will: &Status, _at: Timestamp) {
         self.note(format!("will {:?}", will.conn));
     }
@@ -317,6 +321,31 @@ async fn a_will_goes_to_presence_alone_and_a_farewell_is_no_sign_of_life() {
     assert!(bench.records().await.is_empty());
     bench.send(Channel::Status, r#"{"online":false}"#);
     assert_eq!(bench.ears.heard(), ["status false"]);
+}
+
+#[test]
+fn a_retained_replay_restores_what_was_reported_and_is_no_sign_of_life() {
+    let bench = Bench::new();
+    let replay = |body: &str| {
+        let message = Inbound {
+            device: STRIP,
+            channel: Channel::Status,
+            payload: body.as_bytes(),
+            retained: true,
+            will: false,
+            received_at: NOW,
+        };
+        let ticket = Box::new(Ticket(Arc::clone(&bench.answers)));
+        bench.ingest.receive(&message, Some(ticket));
+        bench.answers.0.lock().unwrap().pop().unwrap()
+    };
+    assert_eq!(replay(r#"{"online":false,"boot":17,"conn":3}"#), "done");
+    assert_eq!(bench.ears.heard(), Vec::<String>::new());
+    let report = r#"{"online":true,"boot":17,"conn":3,"seq":4,"sockets":[]}"#;
+    assert_eq!(replay(report), "done");
+    assert_eq!(bench.ears.heard(), ["restored true"]);
+    assert_eq!(replay(report), "done");
+    assert_eq!(bench.ears.heard(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Every device in memory, by key and by id.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::device::{Device, DeviceState};
@@ -20,6 +20,8 @@ pub(super) struct Entry {
 pub(super) struct Index {
     by_key: HashMap<DeviceKey, Entry>,
     by_id: BTreeMap<DeviceId, DeviceKey>,
+    /// Ids of devices that were deleted and not added again.
+    buried: HashSet<DeviceId>,
     pending: usize,
     synced: i64,
 }
@@ -39,6 +41,11 @@ impl Index {
     /// How many wait in the inbox.
     pub(super) const fn pending(&self) -> usize {
         self.pending
+    }
+
+    /// Whether a device with this id was deleted, and none added since.
+    pub(super) fn is_buried(&self, id: &DeviceId) -> bool {
+        self.buried.contains(id)
     }
 
     pub(super) fn by_key(&self, key: DeviceKey) -> Option<&Entry> {
@@ -83,7 +90,12 @@ impl Index {
             device.reported = Some(reported);
         }
         let before = self.remove(device.key);
-        if device.state != DeviceState::Deleted {
+        if device.state == DeviceState::Deleted {
+            if !self.by_id.contains_key(&device.id) {
+                self.buried.insert(device.id);
+            }
+        } else {
+            self.buried.remove(&device.id);
             self.pending += usize::from(device.state == DeviceState::Pending);
             self.by_id.insert(device.id.clone(), device.key);
             let entry = Entry {

@@ -5,6 +5,7 @@
 //! [`Registry::refresh`].
 
 mod auth;
+mod discover;
 mod edit;
 mod enrol;
 mod error;

@@ -1,3 +1,4 @@
+mod discover;
 mod walk;
 
 use std::sync::Arc;
