@@ -15,4 +15,5 @@ pub mod password;
 pub mod single_flight;
 pub mod store;
 pub mod tasks;
+pub mod tls;
 pub mod upkeep;

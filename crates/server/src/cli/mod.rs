@@ -64,6 +64,7 @@ impl ConfigArgs {
 /// # Errors
 /// With a message for people; the process should exit with status 1.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
+    crate::tls::use_ring();
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Demo(args) => demo::run(args),

@@ -288,7 +288,7 @@ async fn a_server_that_stops_answers_those_who_wait() {
         "{}/api/v1/devices/A-1/sockets/1/commands?wait=true",
         server.http()
     );
-    let waiting = reqwest::Client::new()
+    let waiting = crate::support::http_client()
         .post(url)
         .bearer_auth(&server.token)
         .json(&json!({"action": "on", "timeoutMs": 60_000}))

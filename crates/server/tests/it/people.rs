@@ -197,7 +197,7 @@ async fn ten_thousand_devices_are_imported_at_once_and_there_after_a_restart() {
     let rows: String = (0..10_000)
         .map(|n| format!("C-{}-s{n},4\n", 101 + n % 99))
         .collect();
-    let answer = reqwest::Client::new()
+    let answer = crate::support::http_client()
         .post(format!("{}/api/v1/devices.csv", server.http()))
         .bearer_auth(&server.token)
         .header("content-type", "text/csv")

@@ -8,7 +8,7 @@ use crate::support::Server;
 async fn strangers_get_health_and_the_page_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
-    let stranger = reqwest::Client::new();
+    let stranger = crate::support::http_client();
     for (path, expected) in [
         ("/livez", 200),
         ("/readyz", 200),

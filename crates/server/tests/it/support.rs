@@ -87,7 +87,7 @@ impl Server {
             data: data.to_owned(),
             ready,
             token,
-            client: reqwest::Client::new(),
+            client: http_client(),
         }
     }
 
@@ -225,4 +225,10 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
         assert!(tokio::time::Instant::now() < deadline, "in time: {what}");
         tokio::time::sleep(POLL).await;
     }
+}
+
+/// An HTTP client of nobody's.
+pub(crate) fn http_client() -> reqwest::Client {
+    dormouse::tls::use_ring();
+    reqwest::Client::new()
 }
