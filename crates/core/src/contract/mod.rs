@@ -8,6 +8,7 @@ mod event;
 mod history;
 mod hot;
 mod journal;
+mod nodes;
 mod people;
 mod site;
 
@@ -18,5 +19,6 @@ pub use event::{event_store, incident_store};
 pub use history::{History, history_store};
 pub use hot::hot_state;
 pub use journal::journal;
+pub use nodes::{command_index, exchange, last_seen};
 pub use people::{session_store, token_store, user_store};
 pub use site::setting_store;

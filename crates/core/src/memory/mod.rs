@@ -5,9 +5,12 @@ mod commands;
 mod devices;
 mod directory;
 mod event;
+mod exchange;
 mod history;
 mod hot;
+mod index;
 mod journal;
+mod last_seen;
 mod people;
 mod site;
 
@@ -16,9 +19,12 @@ pub use commands::{MemoryCommands, Outbox};
 pub use devices::MemoryDevices;
 pub use directory::MemoryDirectory;
 pub use event::{MemoryEvents, MemoryIncidents};
+pub use exchange::{MemoryExchange, MemoryHub};
 pub use history::MemoryHistory;
 pub use hot::{MemoryHot, RING_BUDGET};
+pub use index::MemoryIndex;
 pub use journal::MemoryJournal;
+pub use last_seen::MemoryLastSeen;
 pub use people::{MemorySessions, MemoryTokens, MemoryUsers};
 pub use site::MemorySettings;
 
