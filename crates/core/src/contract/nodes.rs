@@ -57,7 +57,9 @@ async fn log_of(node: &dyn Exchange, count: usize) -> Entries {
     while all.len() < count {
         match node.next().await {
             Heard::Log(entries) => all.extend(entries),
-            other => panic!("{other:?} where the log was to go on"),
+            gone @ (Heard::Hint(_) | Heard::Gap { .. }) => {
+                panic!("{gone:?} where the log was to go on")
+            }
         }
     }
     all
