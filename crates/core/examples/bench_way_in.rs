@@ -11,7 +11,7 @@ use dormouse_core::decode::{Ack, Status, decode_telemetry};
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::memory::{MemoryHot, MemoryJournal};
 use dormouse_core::ports::hot::HotState;
-use dormouse_core::ports::journal::{Chunk, JournalReader};
+use dormouse_core::ports::journal::{Chunk, JournalReader, Receipt};
 use dormouse_core::record::{EventRecord, Record};
 use dormouse_core::sample::Sample;
 use dormouse_core::services::ingest::{Downstream, Inbound, Ingest};
@@ -29,7 +29,7 @@ impl Downstream for Deaf {
     fn status(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
     fn restored(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
     fn will(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-    fn ack(&self, _: DeviceKey, _: &Ack, _: Timestamp) {}
+    fn ack(&self, _: DeviceKey, _: &Ack, _: Timestamp, _: Option<Box<dyn Receipt>>) {}
     fn event(&self, _: DeviceKey, _: &EventRecord, _: Timestamp) {}
 }
 

@@ -253,7 +253,14 @@ mod tests {
         fn status(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
         fn restored(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
         fn will(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-        fn ack(&self, _: DeviceKey, _: &Ack, _: Timestamp) {}
+        fn ack(
+            &self,
+            _: DeviceKey,
+            _: &Ack,
+            _: Timestamp,
+            _: Option<Box<dyn dormouse_core::ports::journal::Receipt>>,
+        ) {
+        }
         fn event(&self, _: DeviceKey, _: &EventRecord, _: Timestamp) {}
     }
 

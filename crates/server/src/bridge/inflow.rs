@@ -9,6 +9,7 @@ use dormouse_core::decode::{Ack, Status};
 use dormouse_core::device::{Device, Reported};
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::live::LiveHub;
+use dormouse_core::ports::journal::Receipt;
 use dormouse_core::presence::Life;
 use dormouse_core::record::EventRecord;
 use dormouse_core::sample::Sample;
@@ -141,8 +142,11 @@ impl Downstream for Inflow {
         self.parts.presence.will(device, life(will), true);
     }
 
-    fn ack(&self, device: DeviceKey, ack: &Ack, at: Timestamp) {
+    fn ack(&self, device: DeviceKey, ack: &Ack, at: Timestamp, receipt: Option<Box<dyn Receipt>>) {
         self.verdict(device, ack, at);
+        if let Some(receipt) = receipt {
+            receipt.done();
+        }
     }
 
     fn event(&self, device: DeviceKey, event: &EventRecord, at: Timestamp) {

@@ -66,7 +66,8 @@ impl Downstream for Deaf {
     fn status(&self, _: DeviceKey, _: &crate::decode::Status, _: Timestamp) {}
     fn restored(&self, _: DeviceKey, _: &crate::decode::Status, _: Timestamp) {}
     fn will(&self, _: DeviceKey, _: &crate::decode::Status, _: Timestamp) {}
-    fn ack(&self, _: DeviceKey, _: &crate::decode::Ack, _: Timestamp) {}
+    fn ack(&self, _: DeviceKey, _: &crate::decode::Ack, _: Timestamp, _: Option<Box<dyn Receipt>>) {
+    }
     fn event(&self, _: DeviceKey, _: &crate::record::EventRecord, _: Timestamp) {}
 }
 

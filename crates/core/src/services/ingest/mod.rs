@@ -66,8 +66,10 @@ pub trait Downstream: Send + Sync + 'static {
     /// A will; whether it counts is decided by its (boot, conn).
     fn will(&self, device: DeviceKey, will: &Status, at: Timestamp);
 
-    /// A verdict on a command, not heard before.
-    fn ack(&self, device: DeviceKey, ack: &Ack, at: Timestamp);
+    /// A verdict on a command. `receipt`, where there is one, is resolved once
+    /// what follows from the verdict is written; without one the verdict is
+    /// kept already, or nobody waits.
+    fn ack(&self, device: DeviceKey, ack: &Ack, at: Timestamp, receipt: Option<Box<dyn Receipt>>);
 
     /// Something that happened, not heard before.
     fn event(&self, device: DeviceKey, event: &EventRecord, at: Timestamp);

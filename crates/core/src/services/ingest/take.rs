@@ -123,7 +123,7 @@ impl Ingest {
         }) = self.settle_control(message, true, taken)
         {
             self.downstream
-                .ack(message.device, &ack, message.received_at);
+                .ack(message.device, &ack, message.received_at, None);
         }
     }
 

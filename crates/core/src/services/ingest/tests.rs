@@ -47,7 +47,7 @@ impl Downstream for Ears {
         self.note(format!("will {:?}", will.conn));
     }
 
-    fn ack(&self, _device: DeviceKey, ack: &Ack, _at: Timestamp) {
+    fn ack(&self, _device: DeviceKey, ack: &Ack, _at: Timestamp, _: Option<Box<dyn Receipt>>) {
         self.note(format!("ack {:?}", ack.status));
     }
 
