@@ -4,6 +4,7 @@ use super::{Command, OnPending, Order};
 use crate::clock::Timestamp;
 use crate::event::Origin;
 use crate::ids::{BatchId, DeviceId, DeviceKey, SocketId};
+use crate::ports::nodes::NodeId;
 
 /// The most targets of one batch.
 pub const BATCH_TARGETS_MAX: usize = 10_000;
@@ -21,6 +22,8 @@ pub struct Batch {
     pub send_offline: bool,
     /// Who ordered it.
     pub origin: Origin,
+    /// Which node sends it.
+    pub node: NodeId,
     /// When.
     pub created_at: Timestamp,
     /// Whom it concerns.

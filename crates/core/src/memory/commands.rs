@@ -1,6 +1,6 @@
 //! Commands, batches and keys in maps.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use crate::command::{
     Step,
 };
 use crate::ids::{BatchId, CommandId, DeviceKey, SocketId};
+use crate::ports::nodes::NodeId;
 use crate::ports::{
     CommandSink, CommandStore, CommandWrite, CommandWritten, IdempotencyKey, Made, NotSent,
     OutboundCommand, PortError, Remembered,
@@ -175,6 +176,15 @@ impl CommandStore for MemoryCommands {
         Ok(pending.cloned().collect())
     }
 
+    async fn pending_of(&self, devices: &[DeviceKey]) -> Result<Vec<Command>, PortError> {
+        let tables = lock(&self.0);
+        let pending = tables.commands.values().filter(|it| it.is_pending());
+        Ok(pending
+            .filter(|it| devices.contains(&it.device))
+            .cloned()
+            .collect())
+    }
+
     async fn of_device(
         &self,
         device: DeviceKey,
@@ -221,9 +231,20 @@ impl CommandStore for MemoryCommands {
         }))
     }
 
-    async fn interrupt_batches(&self) -> Result<usize, PortError> {
+    async fn nodes_with_waiting_items(&self) -> Result<Vec<NodeId>, PortError> {
+        let waits = |items: &[Item]| items.iter().any(|it| matches!(it, Item::Waiting));
+        let tables = lock(&self.0);
+        let waiting = tables.batches.values().filter(|(_, items)| waits(items));
+        let nodes: BTreeSet<NodeId> = waiting.map(|(batch, _)| batch.node.clone()).collect();
+        Ok(nodes.into_iter().collect())
+    }
+
+    async fn interrupt_batches(&self, nodes: &[NodeId]) -> Result<usize, PortError> {
         let mut interrupted = 0;
-        for (_, items) in lock(&self.0).batches.values_mut() {
+        for (batch, items) in lock(&self.0).batches.values_mut() {
+            if !nodes.contains(&batch.node) {
+                continue;
+            }
             for item in items.iter_mut().filter(|it| matches!(it, Item::Waiting)) {
                 *item = Item::Refused(Refusal::Interrupted);
                 interrupted += 1;

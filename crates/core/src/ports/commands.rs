@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::PortError;
+use super::nodes::NodeId;
 use crate::clock::Timestamp;
 use crate::command::{Batch, BatchItem, BatchReport, Command, Late, OnPending, Progress, Refusal};
 use crate::ids::{BatchId, CommandId, DeviceKey};
@@ -25,6 +26,10 @@ pub trait CommandStore: Send + Sync + 'static {
 
     /// Every pending command.
     async fn pending(&self) -> Result<Vec<Command>, PortError>;
+
+    /// The pending commands of `devices`. Asked with every turn of reports
+    /// that other nodes' commands may be proved by: must not scan.
+    async fn pending_of(&self, devices: &[DeviceKey]) -> Result<Vec<Command>, PortError>;
 
     /// A device's commands, newest first, from below `before` where that is
     /// given, at most `limit`.
@@ -46,9 +51,12 @@ pub trait CommandStore: Send + Sync + 'static {
     /// A batch and how it went.
     async fn batch(&self, id: BatchId) -> Result<Option<BatchReport>, PortError>;
 
-    /// Refuses every batch item that still waits, as
+    /// The nodes whose batches have items that wait, each once.
+    async fn nodes_with_waiting_items(&self) -> Result<Vec<NodeId>, PortError>;
+
+    /// Refuses every item that still waits in a batch of one of `nodes`, as
     /// [`Refusal::Interrupted`]; returns how many.
-    async fn interrupt_batches(&self) -> Result<usize, PortError>;
+    async fn interrupt_batches(&self, nodes: &[NodeId]) -> Result<usize, PortError>;
 
     /// Forgets final commands and batches made before `commands_before` and
     /// keys used before `keys_before`, at most `limit` of each; returns how

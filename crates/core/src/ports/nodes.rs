@@ -14,8 +14,8 @@ use crate::command::Command;
 use crate::ids::{CommandId, DeviceKey};
 
 /// One process among several; drawn anew at each start, so that a process
-/// never meets leases of its former self.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// never meets leases of its former self. Empty where there is but one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct NodeId(pub Arc<str>);
 
 impl std::fmt::Display for NodeId {

@@ -91,17 +91,20 @@ impl Inflow {
             reason = ack.reason,
             "ack received"
         );
-        dispatcher.on_ack(dispatcher::Ack {
-            device: key,
-            device_id: device.id.clone(),
-            command: ack.command,
-            status: ack.status,
-            reason: ack.reason.clone(),
-            on: ack.on,
-            boot: ack.sequence.map(|it| it.boot),
-            seq: ack.sequence.map(|it| it.seq),
-            received_at: at,
-        });
+        dispatcher.on_ack(
+            dispatcher::Ack {
+                device: key,
+                device_id: device.id.clone(),
+                command: ack.command,
+                status: ack.status,
+                reason: ack.reason.clone(),
+                on: ack.on,
+                boot: ack.sequence.map(|it| it.boot),
+                seq: ack.sequence.map(|it| it.seq),
+                received_at: at,
+            },
+            None,
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use super::{NOON, add, insert, key, one, sample, settle, settled};
 use crate::command::{Batch, BatchItem, Input, ItemResult, OnPending, Order, Refusal, Target};
 use crate::event::Origin;
 use crate::ids::{BatchId, DeviceId, DeviceKey, SocketId, uuid_v7};
+use crate::ports::nodes::NodeId;
 use crate::ports::{CommandStore, CommandWrite, CommandWritten, Made};
 use crate::wire::{AckStatus, Action};
 
@@ -30,6 +31,7 @@ fn batch(device: u32, sockets: &[u64]) -> Batch {
         origin: Origin::User {
             name: "ann".to_owned(),
         },
+        node: NodeId(format!("node-{device}").into()),
         created_at: NOON,
         targets: sockets.iter().map(target).collect(),
     }
@@ -92,10 +94,23 @@ async fn waiting_items_are_interrupted(store: &dyn CommandStore) {
         item: 0,
     });
     add(store, &sent).await;
-    assert!(store.interrupt_batches().await.unwrap() >= 1);
+    let other = self::batch(72, &[1]);
+    one(store, create(&other)).await;
+    let waiting = store.nodes_with_waiting_items().await.unwrap();
+    for node in [&batch.node, &other.node] {
+        let found = waiting.iter().filter(|it| *it == node);
+        assert_eq!(found.count(), 1, "each node once");
+    }
+    let dead = [batch.node.clone(), NodeId("nobody".into())];
+    assert_eq!(store.interrupt_batches(&dead).await.unwrap(), 1);
     let report = store.batch(batch.id).await.unwrap().unwrap();
     assert_eq!(report.results[0], ItemResult::Sent(Box::new(sent)));
     let interrupted = ItemResult::Refused(Refusal::Interrupted);
     assert_eq!(report.results[1], interrupted);
-    assert_eq!(store.interrupt_batches().await.unwrap(), 0);
+    assert_eq!(store.interrupt_batches(&dead).await.unwrap(), 0);
+    let waiting = store.nodes_with_waiting_items().await.unwrap();
+    assert!(!waiting.contains(&batch.node));
+    let untouched = store.batch(other.id).await.unwrap().unwrap();
+    assert_eq!(untouched.results, [ItemResult::Waiting]);
+    assert_eq!(store.interrupt_batches(&[other.node]).await.unwrap(), 1);
 }

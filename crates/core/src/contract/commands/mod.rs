@@ -33,9 +33,26 @@ pub async fn command_store(store: &dyn CommandStore) {
     a_command_settles_once(store).await;
     a_late_verdict_is_kept_once_and_only_on_a_final_command(store).await;
     a_devices_commands_come_newest_first(store).await;
+    the_pending_ones_of_some_devices_are_found(store).await;
     a_key_is_remembered_for_its_time(store).await;
     batches::run(store).await;
     old_ones_are_forgotten_and_pending_ones_are_not(store).await;
+}
+
+async fn the_pending_ones_of_some_devices_are_found(store: &dyn CommandStore) {
+    let (first, second, other) = (sample(90, 1), sample(90, 2), sample(91, 1));
+    let done = sample(90, 3);
+    for command in [&first, &second, &other, &done] {
+        add(store, command).await;
+    }
+    let done = settled(&done, Input::Acked(AckStatus::Success, None));
+    one(store, settle(&done)).await;
+    let of = |device| [DeviceKey(device), DeviceKey(4_000_000)];
+    let mut found = store.pending_of(&of(90)).await.unwrap();
+    found.sort_by_key(|it| it.socket);
+    assert_eq!(found, [first, second]);
+    assert_eq!(store.pending_of(&of(91)).await.unwrap(), [other]);
+    assert_eq!(store.pending_of(&[]).await.unwrap(), []);
 }
 
 /// A pending command that was never stored, with a fresh id.

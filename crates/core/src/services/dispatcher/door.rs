@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::DispatcherParts;
-use super::inbox::{BatchTicket, CancelTicket, Evidence, Inbox, NotMade, Request, SendTicket};
+use super::inbox::{
+    AckTicket, BatchTicket, CancelTicket, Evidence, Inbox, NotMade, Request, SendTicket,
+};
 use super::keys::{fingerprint_of_batch, fingerprint_of_command, replayed_batch};
 use super::request::{
     BatchRequest, BatchStarted, CancelError, Cancelled, KEY_LIFE, SendError, SendRequest, Sent,
@@ -19,6 +21,8 @@ use crate::command::{BATCH_TARGETS_MAX, Batch, BatchReport, Command, SocketRepor
 use crate::device::Device;
 use crate::event::Origin;
 use crate::ids::{BatchId, CommandId, DeviceId, DeviceKey, SocketId, uuid_v7};
+use crate::ports::journal::Receipt;
+use crate::ports::nodes::NodeId;
 use crate::ports::{CommandStore, PortError};
 
 /// Commands forgotten in one transaction, so that others do not wait long.
@@ -113,8 +117,10 @@ impl Dispatcher {
     }
 
     /// Takes a device's verdict. Returns at once; repeats are harmless.
-    pub fn on_ack(&self, ack: Ack) {
-        self.inbox.tell(Evidence::Ack(ack));
+    /// `receipt` is resolved once what follows is written; it fails where the
+    /// verdict cannot be taken in.
+    pub fn on_ack(&self, ack: Ack, receipt: Option<Box<dyn Receipt>>) {
+        self.inbox.tell(Evidence::Ack(AckTicket::new(ack, receipt)));
     }
 
     /// Takes a device's live report (not a retained or replayed one) of all
@@ -176,6 +182,7 @@ impl Dispatcher {
             order: request.order,
             on_pending: request.on_pending,
             send_offline: request.send_offline,
+            node: NodeId::default(),
             created_at: now,
             targets: self.targets(&request)?,
             origin: request.origin,

@@ -14,12 +14,14 @@ use crate::command::{Batch, Command, SocketReport};
 use crate::device::Device;
 use crate::event::Origin;
 use crate::ids::{CommandId, DeviceKey};
+use crate::ports::journal::Receipt;
 use crate::ports::{IdempotencyKey, PortError, Remembered};
 
 /// Requests of people and scripts that may wait; one more is told to come back.
 const REQUESTS: usize = 4_096;
 /// Acks and reports that may wait; one more is dropped and counted, and its
-/// command times out unless the device says it again.
+/// command times out unless the device says it again, or the broker does where
+/// it waits for an acknowledgement.
 const EVIDENCE: usize = 65_536;
 /// Requests taken in one turn.
 const REQUESTS_PER_TURN: usize = 256;
@@ -62,10 +64,46 @@ pub(super) enum NotMade {
     Failed(Arc<PortError>),
 }
 
+/// A verdict, and who waits for what follows from it to be written. Dropped
+/// before that, it is not acknowledged, so that it comes again.
+pub(super) struct AckTicket {
+    pub(super) ack: Ack,
+    /// In a lock that nobody ever waits for: receipts may not be shared.
+    receipt: Mutex<Option<Box<dyn Receipt>>>,
+}
+
+impl AckTicket {
+    pub(super) fn new(ack: Ack, receipt: Option<Box<dyn Receipt>>) -> Self {
+        Self {
+            ack,
+            receipt: Mutex::new(receipt),
+        }
+    }
+
+    /// What follows from it is written.
+    pub(super) fn done(mut self) {
+        if let Some(receipt) = self.take_receipt() {
+            receipt.done();
+        }
+    }
+
+    fn take_receipt(&mut self) -> Option<Box<dyn Receipt>> {
+        let receipt = self.receipt.get_mut();
+        receipt.unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Drop for AckTicket {
+    fn drop(&mut self) {
+        if let Some(receipt) = self.take_receipt() {
+            receipt.failed();
+        }
+    }
+}
+
 /// What devices said, and what the broker did.
-#[derive(Debug, Clone)]
 pub(super) enum Evidence {
-    Ack(Ack),
+    Ack(AckTicket),
     Report {
         device: DeviceKey,
         sockets: SmallVec<[SocketReport; 8]>,

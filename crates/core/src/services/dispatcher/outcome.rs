@@ -26,11 +26,12 @@ impl DispatchLoop {
                 reply,
             } => self.sent(command, counted_at, reply, written),
             Planned::Settle { command, cause } => self.settled(command, cause, written),
-            Planned::Late { command, ack } => {
+            Planned::Late { command, ticket } => {
                 if written == CommandWritten::Done {
-                    self.relay_reported(&command, Some(&ack));
+                    self.relay_reported(&command, Some(&ticket.ack));
                     self.tell(&Arc::new(command), Change::Late);
                 }
+                ticket.done();
             }
             Planned::Batch(ticket) => self.batch_taken(ticket, &written),
             Planned::RefuseItem(item, _) => self.batches.answered(item.batch),
@@ -54,7 +55,7 @@ impl DispatchLoop {
                 refuse(reply, NotMade::Failed(Arc::clone(error)));
             }
             Planned::Settle { command, cause } => match cause {
-                Cause::Ack(ack) => self.deferred.push(Evidence::Ack(ack)),
+                Cause::Ack(ticket) => self.deferred.push(Evidence::Ack(ticket)),
                 Cause::Observed => self.deferred.push(Evidence::Observed(command.id)),
                 Cause::NotSent(why) => self.deferred.push(Evidence::NotSent(command.id, why)),
                 // Its deadline is still armed.
@@ -64,7 +65,7 @@ impl DispatchLoop {
                     ticket.reply.send(Err(CancelError::Refused(failed))).ok();
                 }
             },
-            Planned::Late { command: _, ack } => self.deferred.push(Evidence::Ack(ack)),
+            Planned::Late { command: _, ticket } => self.deferred.push(Evidence::Ack(ticket)),
             Planned::Batch(ticket) => {
                 let failed = NotMade::Failed(Arc::clone(error));
                 ticket.reply.send(Err(failed)).ok();
@@ -153,9 +154,10 @@ impl DispatchLoop {
         }
         let command = Arc::new(command);
         match cause {
-            Cause::Ack(ack) => {
-                self.relay_reported(&command, Some(&ack));
+            Cause::Ack(ticket) => {
+                self.relay_reported(&command, Some(&ticket.ack));
                 self.finished(&command, Change::Settled);
+                ticket.done();
             }
             Cause::Observed => {
                 self.relay_reported(&command, None);
@@ -175,7 +177,7 @@ impl DispatchLoop {
         self.forget(planned, current.as_ref());
         match cause {
             // Against the final command it is a late one.
-            Cause::Ack(ack) => self.deferred.push(Evidence::Ack(ack)),
+            Cause::Ack(ticket) => self.deferred.push(Evidence::Ack(ticket)),
             Cause::Cancel(ticket) => {
                 let unknown = CancelError::Unknown(planned.id);
                 let answer = current.map(Cancelled::AlreadyFinal).ok_or(unknown);

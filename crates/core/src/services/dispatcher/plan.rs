@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::draft::Draft;
-use super::inbox::{BatchTicket, CancelTicket, Evidence, NotMade, Request, SendTicket};
+use super::inbox::{AckTicket, BatchTicket, CancelTicket, Evidence, NotMade, Request, SendTicket};
 use super::request::{CancelError, Cancelled, SendError};
 use super::seams::Ack;
 use super::turn::DispatchLoop;
@@ -58,7 +58,7 @@ pub(super) enum Planned {
     Late {
         /// The command with its new progress.
         command: Command,
-        ack: Ack,
+        ticket: AckTicket,
     },
     Batch(BatchTicket),
     RefuseItem(BatchItem, Refusal),
@@ -66,7 +66,7 @@ pub(super) enum Planned {
 
 /// Why a command becomes final.
 pub(super) enum Cause {
-    Ack(Ack),
+    Ack(AckTicket),
     Observed,
     Deadline,
     NotSent(String),
@@ -111,11 +111,11 @@ impl Planned {
                 id: command.id,
                 progress: command.progress.clone(),
             },
-            Self::Late { command, ack } => CommandWrite::NoteLate {
+            Self::Late { command, ticket } => CommandWrite::NoteLate {
                 id: command.id,
                 late: command.progress.late.unwrap_or(crate::command::Late {
-                    outcome: ack.status,
-                    at: ack.received_at,
+                    outcome: ticket.ack.status,
+                    at: ticket.ack.received_at,
                 }),
             },
             Self::Batch(ticket) => CommandWrite::CreateBatch {
@@ -133,7 +133,7 @@ impl Planned {
 impl DispatchLoop {
     pub(super) fn plan_evidence(&mut self, turn: &mut Turn, evidence: Evidence) {
         match evidence {
-            Evidence::Ack(ack) => self.plan_ack(turn, ack),
+            Evidence::Ack(ticket) => self.plan_ack(turn, ticket),
             Evidence::Report {
                 device,
                 sockets,
@@ -170,32 +170,35 @@ impl DispatchLoop {
         }
     }
 
-    fn plan_ack(&mut self, turn: &mut Turn, ack: Ack) {
+    fn plan_ack(&mut self, turn: &mut Turn, ticket: AckTicket) {
+        let ack = &ticket.ack;
         let id = ack.command;
         if turn.touched.contains(&id) {
-            self.deferred.push(Evidence::Ack(ack));
+            self.deferred.push(Evidence::Ack(ticket));
             return;
         }
         let pending = self.pending.get(id).map(|entry| &*entry.command);
         let Some(command) = pending.or_else(|| turn.known.get(&id)) else {
-            return self.report_odd_ack(turn, &ack, EventType::OrphanAck, Severity::Warning);
+            self.report_odd_ack(turn, ack, EventType::OrphanAck, Severity::Warning);
+            return ticket.done();
         };
         if command.device != ack.device {
-            return self.report_odd_ack(turn, &ack, EventType::ForeignAck, Severity::Critical);
+            self.report_odd_ack(turn, ack, EventType::ForeignAck, Severity::Critical);
+            return ticket.done();
         }
         let mut command = command.clone();
         let input = Input::Acked(ack.status, ack.reason.clone());
         match command.progress.apply(input, ack.received_at) {
             Step::Settled => {
                 turn.touched.insert(id);
-                let cause = Cause::Ack(ack);
+                let cause = Cause::Ack(ticket);
                 turn.planned.push(Planned::Settle { command, cause });
             }
             Step::Noted => {
                 turn.touched.insert(id);
-                turn.planned.push(Planned::Late { command, ack });
+                turn.planned.push(Planned::Late { command, ticket });
             }
-            Step::Ignored => {}
+            Step::Ignored => ticket.done(),
         }
     }
 

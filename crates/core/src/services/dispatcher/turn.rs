@@ -88,7 +88,8 @@ impl DispatchLoop {
     /// # Errors
     /// When the store failed.
     pub async fn recover(&mut self) -> Result<usize, PortError> {
-        self.parts.store.interrupt_batches().await?;
+        let gone = self.parts.store.nodes_with_waiting_items().await?;
+        self.parts.store.interrupt_batches(&gone).await?;
         let found = self.parts.store.pending().await?;
         let count = found.len();
         for command in found {
@@ -170,7 +171,7 @@ impl DispatchLoop {
     /// Reads the commands that are spoken of and not pending here.
     async fn look_up(&self, gathered: &Gathered) -> Result<HashMap<CommandId, Command>, PortError> {
         let acked = gathered.evidence.iter().filter_map(|it| match it {
-            Evidence::Ack(ack) => Some(ack.command),
+            Evidence::Ack(ticket) => Some(ticket.ack.command),
             Evidence::Report { .. } | Evidence::Observed(_) | Evidence::NotSent(..) => None,
         });
         let asked = gathered.requests.iter().filter_map(|it| match it {

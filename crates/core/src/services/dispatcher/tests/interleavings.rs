@@ -103,7 +103,9 @@ impl Trial {
                     if command.device.0 == from {
                         self.acked.entry(command.id).or_default().insert(status);
                     }
-                    self.world.dispatcher.on_ack(ack(from, command.id, status));
+                    self.world
+                        .dispatcher
+                        .on_ack(ack(from, command.id, status), None);
                 }
             }
             Op::Report {

@@ -19,6 +19,7 @@ use crate::device::{Device, DeviceSettings, DeviceState};
 use crate::event::{Event, Origin};
 use crate::ids::{BatchId, CommandId, DeviceId, DeviceKey, SocketId};
 use crate::memory::MemoryCommands;
+use crate::ports::nodes::NodeId;
 use crate::ports::{CommandWrite, CommandWritten, NotSent, OutboundCommand, PortError, Remembered};
 use crate::reported::RelayReport;
 use crate::wire::{AckStatus, Action};
@@ -140,11 +141,10 @@ impl CommandSink for TestSink {
         }
         self.published.lock().unwrap().push(command.clone());
         if let Some(dispatcher) = &*self.echoes_to.lock().unwrap() {
-            dispatcher.on_ack(ack(
-                command.device.0,
-                command.body.cmd_id,
-                AckStatus::Success,
-            ));
+            dispatcher.on_ack(
+                ack(command.device.0, command.body.cmd_id, AckStatus::Success),
+                None,
+            );
         }
         Ok(())
     }
@@ -204,8 +204,17 @@ impl CommandStore for TestStore {
         self.inner.batch(id).await
     }
 
-    async fn interrupt_batches(&self) -> Result<usize, PortError> {
-        self.inner.interrupt_batches().await
+    async fn pending_of(&self, devices: &[DeviceKey]) -> Result<Vec<Command>, PortError> {
+        self.check()?;
+        self.inner.pending_of(devices).await
+    }
+
+    async fn nodes_with_waiting_items(&self) -> Result<Vec<NodeId>, PortError> {
+        self.inner.nodes_with_waiting_items().await
+    }
+
+    async fn interrupt_batches(&self, nodes: &[NodeId]) -> Result<usize, PortError> {
+        self.inner.interrupt_batches(nodes).await
     }
 
     async fn purge(
@@ -294,7 +303,7 @@ impl World {
     }
 
     async fn ack(&mut self, device: u32, id: CommandId, status: AckStatus) {
-        self.dispatcher.on_ack(ack(device, id, status));
+        self.dispatcher.on_ack(ack(device, id, status), None);
         self.commands.turn().await;
     }
 

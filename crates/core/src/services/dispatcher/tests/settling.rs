@@ -25,7 +25,7 @@ async fn repeats_within_one_turn_change_nothing_either() {
     let mut world = World::new();
     let id = world.sent(1, 1, Action::On).await;
     for status in [AckStatus::Failed, AckStatus::Success, AckStatus::Success] {
-        world.dispatcher.on_ack(ack(1, id, status));
+        world.dispatcher.on_ack(ack(1, id, status), None);
     }
     world.commands.turn().await;
     world.advance(Duration::from_secs(1)).await;
@@ -82,7 +82,9 @@ async fn a_late_ack_is_recorded_and_changes_no_state() {
 async fn an_ack_that_came_before_the_deadline_wins_over_it() {
     let mut world = World::new();
     let id = world.sent(1, 1, Action::On).await;
-    world.dispatcher.on_ack(ack(1, id, AckStatus::Success));
+    world
+        .dispatcher
+        .on_ack(ack(1, id, AckStatus::Success), None);
     world.clock.advance(Duration::from_secs(60));
     world.commands.turn().await;
     assert_eq!(world.state(id).await, StateName::Success);
@@ -168,11 +170,14 @@ async fn an_ack_for_the_whole_strip_settles_it_for_every_socket() {
 async fn a_failed_verdict_tells_its_reason_and_what_the_relay_is() {
     let mut world = World::new();
     let id = world.sent(1, 1, Action::On).await;
-    world.dispatcher.on_ack(Ack {
-        reason: Some("relay stuck".into()),
-        on: Some(false),
-        ..ack(1, id, AckStatus::Failed)
-    });
+    world.dispatcher.on_ack(
+        Ack {
+            reason: Some("relay stuck".into()),
+            on: Some(false),
+            ..ack(1, id, AckStatus::Failed)
+        },
+        None,
+    );
     world.commands.turn().await;
     let command = world.get(id).await;
     assert_eq!(command.progress.state.reason().unwrap(), "relay stuck");
@@ -206,7 +211,7 @@ async fn a_cancel_in_the_turn_of_an_ack_finds_the_command_final() {
     let mut world = World::new();
     let id = world.sent(1, 1, Action::On).await;
     let dispatcher = world.dispatcher.clone();
-    dispatcher.on_ack(ack(1, id, AckStatus::Success));
+    dispatcher.on_ack(ack(1, id, AckStatus::Success), None);
     let (cancelled, ()) = tokio::join!(dispatcher.cancel(id, ann()), async {
         world.commands.turn().await;
         world.commands.turn().await;
@@ -278,7 +283,9 @@ async fn after_a_restart_a_replayed_ack_still_counts_and_no_wait_is_longer_than_
     // The clock was a day off and has been set right meanwhile.
     world.clock.jump_to(NOON - Duration::from_secs(86_400));
     world.restart().await;
-    world.dispatcher.on_ack(ack(1, acked, AckStatus::Success));
+    world
+        .dispatcher
+        .on_ack(ack(1, acked, AckStatus::Success), None);
     world.commands.turn().await;
     assert_eq!(world.state(acked).await, StateName::Success);
     world.advance(Duration::from_secs(6)).await;
@@ -301,4 +308,57 @@ async fn a_server_about_to_stop_lets_go_of_those_who_wait() {
     // The command itself goes its way.
     world.ack(1, id, AckStatus::Success).await;
     assert_eq!(world.state(id).await, StateName::Success);
+}
+
+/// Notes how it was resolved.
+struct TestReceipt(Arc<Mutex<Vec<&'static str>>>);
+
+impl crate::ports::journal::Receipt for TestReceipt {
+    fn done(self: Box<Self>) {
+        self.0.lock().unwrap().push("done");
+    }
+
+    fn refuse(self: Box<Self>, _reason: &'static str) {
+        self.0.lock().unwrap().push("refused");
+    }
+
+    fn failed(self: Box<Self>) {
+        self.0.lock().unwrap().push("failed");
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_is_acknowledged_once_it_is_written() {
+    let mut world = World::new();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let receipt = || Some(Box::new(TestReceipt(heard.clone())) as _);
+    let told = || std::mem::take(&mut *heard.lock().unwrap());
+    let id = world.sent(1, 1, Action::On).await;
+    let verdict = |device, id| ack(device, id, AckStatus::Success);
+
+    world.store.fails.store(true, Ordering::Relaxed);
+    world.dispatcher.on_ack(verdict(1, id), receipt());
+    world.commands.turn().await;
+    assert!(told().is_empty(), "not while the store fails");
+    world.store.fails.store(false, Ordering::Relaxed);
+    world.advance(Duration::from_secs(1)).await;
+    assert_eq!(told(), ["done"]);
+
+    // A repeat, somebody else's, nobody's.
+    let nobody = CommandId(uuid::Uuid::max());
+    for ack in [verdict(1, id), verdict(2, id), verdict(1, nobody)] {
+        world.dispatcher.on_ack(ack, receipt());
+    }
+    world.commands.turn().await;
+    assert_eq!(told(), ["done"; 3]);
+
+    world.dispatcher.on_ack(verdict(1, id), receipt());
+    let World {
+        commands,
+        dispatcher,
+        ..
+    } = world;
+    drop(commands);
+    dispatcher.on_ack(verdict(1, id), receipt());
+    assert_eq!(told(), ["failed"; 2], "it comes again");
 }

@@ -172,17 +172,20 @@ impl Api {
     }
 
     fn ack(&self, id: &str, status: AckStatus) {
-        self.dispatcher.on_ack(Ack {
-            device: DeviceKey(1),
-            device_id: DeviceId::parse("strip-1").unwrap(),
-            command: CommandId::parse(id).unwrap(),
-            status,
-            reason: None,
-            on: None,
-            boot: None,
-            seq: None,
-            received_at: self.clock.now(),
-        });
+        self.dispatcher.on_ack(
+            Ack {
+                device: DeviceKey(1),
+                device_id: DeviceId::parse("strip-1").unwrap(),
+                command: CommandId::parse(id).unwrap(),
+                status,
+                reason: None,
+                on: None,
+                boot: None,
+                seq: None,
+                received_at: self.clock.now(),
+            },
+            None,
+        );
     }
 }
 

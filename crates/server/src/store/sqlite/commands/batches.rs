@@ -3,6 +3,7 @@
 use dormouse_core::clock::Timestamp;
 use dormouse_core::command::{Batch, BatchItem, BatchReport, ItemResult, Refusal, Target};
 use dormouse_core::ids::{BatchId, CommandId, DeviceKey};
+use dormouse_core::ports::nodes::NodeId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
@@ -12,17 +13,22 @@ use super::row::{
 };
 
 pub(super) fn create(db: &Connection, batch: &Batch) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT INTO batch VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
-        .execute(params![
-            batch.id.0,
-            action_name(batch.order.action),
-            batch.order.off_ms,
-            batch.order.timeout_ms,
-            on_pending_name(batch.on_pending),
-            batch.send_offline,
-            origin_text(&batch.origin),
-            batch.created_at.as_millis(),
-        ])?;
+    db.prepare_cached(
+        "INSERT INTO batch (id, action, off_ms, timeout_ms, on_pending, send_offline, origin,
+                            created_at, node)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        batch.id.0,
+        action_name(batch.order.action),
+        batch.order.off_ms,
+        batch.order.timeout_ms,
+        on_pending_name(batch.on_pending),
+        batch.send_offline,
+        origin_text(&batch.origin),
+        batch.created_at.as_millis(),
+        &*batch.node.0,
+    ])?;
     let mut statement =
         db.prepare_cached("INSERT INTO batch_item VALUES (?1, ?2, ?3, ?4, ?5, NULL, NULL)")?;
     for (target, item) in batch.targets.iter().zip(0_u32..) {
@@ -55,17 +61,32 @@ pub(super) fn refuse(db: &Connection, item: BatchItem, refusal: Refusal) -> rusq
     Ok(())
 }
 
-pub(super) fn interrupt(db: &Connection) -> rusqlite::Result<usize> {
-    db.execute(
-        "UPDATE batch_item SET refusal = ?1 WHERE command IS NULL AND refusal IS NULL",
-        [Refusal::Interrupted.name()],
-    )
+pub(super) fn waiting_nodes(db: &Connection) -> rusqlite::Result<Vec<NodeId>> {
+    db.prepare(
+        "SELECT DISTINCT node FROM batch WHERE id IN (
+             SELECT batch FROM batch_item WHERE command IS NULL AND refusal IS NULL)",
+    )?
+    .query_map([], |row| Ok(NodeId(row.get::<_, String>(0)?.into())))?
+    .collect()
+}
+
+pub(super) fn interrupt(db: &Connection, nodes: &[NodeId]) -> rusqlite::Result<usize> {
+    let mut statement = db.prepare(
+        "UPDATE batch_item SET refusal = ?1
+         WHERE command IS NULL AND refusal IS NULL
+           AND batch IN (SELECT id FROM batch WHERE node = ?2)",
+    )?;
+    let mut interrupted = 0;
+    for node in nodes {
+        interrupted += statement.execute(params![Refusal::Interrupted.name(), &*node.0])?;
+    }
+    Ok(interrupted)
 }
 
 pub(super) fn report(db: &Connection, id: BatchId) -> rusqlite::Result<Option<BatchReport>> {
     let head = db
         .prepare_cached(
-            "SELECT action, off_ms, timeout_ms, on_pending, send_offline, origin, created_at
+            "SELECT action, off_ms, timeout_ms, on_pending, send_offline, origin, created_at, node
              FROM batch WHERE id = ?1",
         )?
         .query_row([id.0], |row| {
@@ -76,6 +97,7 @@ pub(super) fn report(db: &Connection, id: BatchId) -> rusqlite::Result<Option<Ba
                 send_offline: row.get(4)?,
                 origin: origin_of(row, 5)?,
                 created_at: Timestamp::from_millis(row.get(6)?),
+                node: NodeId(row.get::<_, String>(7)?.into()),
                 targets: Vec::new(),
             })
         })

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use dormouse_core::clock::Timestamp;
 use dormouse_core::command::{BatchReport, Command};
 use dormouse_core::ids::{BatchId, CommandId, DeviceKey};
+use dormouse_core::ports::nodes::NodeId;
 use dormouse_core::ports::{CommandStore, CommandWrite, CommandWritten, PortError, Remembered};
 use rusqlite::params;
 use uuid::Uuid;
@@ -19,10 +20,16 @@ use uuid::Uuid;
 use super::{Migration, OpenError, SqliteFile, Synchronous};
 use row::{COLUMNS, command_of};
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    name: "0001_commands",
-    sql: include_str!("../../../../migrations/sqlite/commands/0001_commands.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "0001_commands",
+        sql: include_str!("../../../../migrations/sqlite/commands/0001_commands.sql"),
+    },
+    Migration {
+        name: "0002_batch_nodes",
+        sql: include_str!("../../../../migrations/sqlite/commands/0002_batch_nodes.sql"),
+    },
+];
 
 /// Commands in a file of their own, so that they wait for nobody's fsync.
 #[derive(Debug, Clone)]
@@ -79,6 +86,24 @@ impl CommandStore for SqliteCommands {
             .await
     }
 
+    async fn pending_of(&self, devices: &[DeviceKey]) -> Result<Vec<Command>, PortError> {
+        let devices = devices.to_vec();
+        self.0
+            .read(move |db| {
+                let mut statement = db.prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM command WHERE device = ?1 AND state = 'pending'"
+                ))?;
+                let mut found = Vec::new();
+                for device in devices {
+                    for command in statement.query_map([device.0], command_of)? {
+                        found.push(command?);
+                    }
+                }
+                Ok(found)
+            })
+            .await
+    }
+
     async fn of_device(
         &self,
         device: DeviceKey,
@@ -114,8 +139,13 @@ impl CommandStore for SqliteCommands {
         self.0.read(move |db| batches::report(db, id)).await
     }
 
-    async fn interrupt_batches(&self) -> Result<usize, PortError> {
-        self.0.write(batches::interrupt).await
+    async fn nodes_with_waiting_items(&self) -> Result<Vec<NodeId>, PortError> {
+        self.0.read(batches::waiting_nodes).await
+    }
+
+    async fn interrupt_batches(&self, nodes: &[NodeId]) -> Result<usize, PortError> {
+        let nodes = nodes.to_vec();
+        self.0.write(move |db| batches::interrupt(db, &nodes)).await
     }
 
     async fn purge(

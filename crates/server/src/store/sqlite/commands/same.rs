@@ -11,6 +11,7 @@ use dormouse_core::contract::commands::{NOON, sample};
 use dormouse_core::event::Origin;
 use dormouse_core::ids::{BatchId, CommandId, DeviceKey};
 use dormouse_core::memory::MemoryCommands;
+use dormouse_core::ports::nodes::NodeId;
 use dormouse_core::ports::{CommandStore, CommandWrite, IdempotencyKey};
 use dormouse_core::wire::{AckStatus, Action};
 use proptest::prelude::*;
@@ -60,6 +61,7 @@ fn batch() -> Batch {
         on_pending: OnPending::Refuse,
         send_offline: false,
         origin: Origin::Server,
+        node: NodeId::default(),
         created_at: NOON,
         targets: vec![target; 4],
     }
