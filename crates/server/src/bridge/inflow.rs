@@ -77,11 +77,24 @@ impl Inflow {
         }
     }
 
-    /// Hands a verdict to the dispatcher.
-    pub(super) fn verdict(&self, key: DeviceKey, ack: &Ack, at: Timestamp) {
-        let (Some(dispatcher), Some(device)) =
-            (self.dispatcher.get(), self.parts.registry.by_key(key))
-        else {
+    /// Hands a verdict to the dispatcher, which resolves `receipt`.
+    pub(super) fn verdict(
+        &self,
+        key: DeviceKey,
+        ack: &Ack,
+        at: Timestamp,
+        receipt: Option<Box<dyn Receipt>>,
+    ) {
+        let Some(dispatcher) = self.dispatcher.get() else {
+            if let Some(receipt) = receipt {
+                receipt.failed();
+            }
+            return;
+        };
+        let Some(device) = self.parts.registry.by_key(key) else {
+            if let Some(receipt) = receipt {
+                receipt.done();
+            }
             return;
         };
         tracing::info!(
@@ -103,7 +116,7 @@ impl Inflow {
                 seq: ack.sequence.map(|it| it.seq),
                 received_at: at,
             },
-            None,
+            receipt,
         );
     }
 }
@@ -146,10 +159,7 @@ impl Downstream for Inflow {
     }
 
     fn ack(&self, device: DeviceKey, ack: &Ack, at: Timestamp, receipt: Option<Box<dyn Receipt>>) {
-        self.verdict(device, ack, at);
-        if let Some(receipt) = receipt {
-            receipt.done();
-        }
+        self.verdict(device, ack, at, receipt);
     }
 
     fn event(&self, device: DeviceKey, event: &EventRecord, at: Timestamp) {

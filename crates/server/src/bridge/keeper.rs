@@ -63,7 +63,9 @@ impl Keeper for JournalKeeper {
                         .report(control.device, &status, control.at, true);
                 }
                 ControlBody::Ack(ack) if replayed => {
-                    self.parts.inflow.verdict(control.device, &ack, control.at);
+                    self.parts
+                        .inflow
+                        .verdict(control.device, &ack, control.at, None);
                 }
                 ControlBody::Status(_) | ControlBody::Ack(_) => {}
             }
