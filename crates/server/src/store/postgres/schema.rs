@@ -1,0 +1,248 @@
+//! Forward-only migrations, applied by whichever node starts first.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio_postgres::{Client, Error, Transaction};
+
+use super::OpenError;
+use super::error::words;
+
+/// The oldest server that will do, as `server_version_num`.
+const OLDEST: i32 = 150_000;
+/// The advisory lock that migrations hold, with the schema's number.
+const LOCK_CLASS: i32 = 0x646f_726d;
+
+/// What the server is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// PostgreSQL alone.
+    Plain,
+    /// PostgreSQL with the extension `timescaledb`.
+    Timescale,
+}
+
+/// A migration that needs more than statements.
+pub type Code = for<'a> fn(
+    &'a Transaction<'a>,
+    Flavour,
+) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
+
+/// What a migration does.
+#[derive(Debug, Clone, Copy)]
+pub enum Work {
+    /// Statements, the same on every server.
+    Sql(&'static str),
+    /// Whatever suits the server.
+    Code(Code),
+}
+
+/// One step of an area's schema; its position in the list is its number.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// The migration's file name without its extension.
+    pub name: &'static str,
+    /// What it does, in one transaction.
+    pub work: Work,
+}
+
+/// Tables that are brought up to date together.
+#[derive(Debug, Clone, Copy)]
+pub struct Area {
+    /// What they are, such as `dormouse` or `history`.
+    pub name: &'static str,
+    /// The steps, oldest first.
+    pub migrations: &'static [Migration],
+}
+
+/// Devices, people, events, audit, commands, leases.
+pub const DORMOUSE: Area = Area {
+    name: "dormouse",
+    migrations: &[
+        Migration {
+            name: "0001_devices",
+            work: Work::Sql(include_str!(
+                "../../../migrations/postgres/dormouse/0001_devices.sql"
+            )),
+        },
+        Migration {
+            name: "0002_people",
+            work: Work::Sql(include_str!(
+                "../../../migrations/postgres/dormouse/0002_people.sql"
+            )),
+        },
+        Migration {
+            name: "0003_events",
+            work: Work::Sql(include_str!(
+                "../../../migrations/postgres/dormouse/0003_events.sql"
+            )),
+        },
+        Migration {
+            name: "0004_commands",
+            work: Work::Sql(include_str!(
+                "../../../migrations/postgres/dormouse/0004_commands.sql"
+            )),
+        },
+        Migration {
+            name: "0005_leases",
+            work: Work::Sql(include_str!(
+                "../../../migrations/postgres/dormouse/0005_leases.sql"
+            )),
+        },
+    ],
+};
+
+/// Whether the server will do, and lets us make tables.
+pub(super) async fn check(client: &Client, tried: &str) -> Result<(), OpenError> {
+    let row = client
+        .query_one(
+            "SELECT current_setting('server_version_num')::int4, current_setting('server_version'),
+                    current_schema()::text, current_setting('search_path'), current_user::text,
+                    coalesce(has_schema_privilege(current_schema(), 'CREATE')
+                             AND has_schema_privilege(current_schema(), 'USAGE'), false),
+                    pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'",
+            &[],
+        )
+        .await
+        .map_err(|error| failed(tried, &error))?;
+    let tried = tried.to_owned();
+    if row.get::<_, i32>(0) < OLDEST {
+        return Err(OpenError::TooOld {
+            tried,
+            found: row.get(1),
+        });
+    }
+    if row.get::<_, bool>(6) {
+        return Err(OpenError::ReadOnly { tried });
+    }
+    let Some(schema) = row.get::<_, Option<String>>(2) else {
+        return Err(OpenError::NoSchema {
+            tried,
+            path: row.get(3),
+        });
+    };
+    if !row.get::<_, bool>(5) {
+        return Err(OpenError::NoRights {
+            tried,
+            role: row.get(4),
+            schema,
+        });
+    }
+    Ok(())
+}
+
+/// Brings `areas` up to date, each migration in a transaction of its own.
+pub(super) async fn migrate(
+    client: &mut Client,
+    tried: &str,
+    areas: &[Area],
+) -> Result<(), OpenError> {
+    for area in areas {
+        while step(client, tried, area).await? {}
+    }
+    Ok(())
+}
+
+/// Applies the next migration of `area`, if there is one.
+async fn step(client: &mut Client, tried: &str, area: &Area) -> Result<bool, OpenError> {
+    let failed = |error| failed(tried, &error);
+    let transaction = client.transaction().await.map_err(failed)?;
+    // Several nodes may start together: the number is read under the lock.
+    // Making tables for years of history may take long.
+    transaction
+        .batch_execute(&format!(
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0;
+             SET LOCAL idle_in_transaction_session_timeout = 0;
+             SET LOCAL client_min_messages = warning;
+             SELECT pg_advisory_xact_lock({LOCK_CLASS}, hashtext(current_schema()));
+             CREATE TABLE IF NOT EXISTS dormouse_migrations (
+                 area       text        NOT NULL,
+                 number     int4        NOT NULL,
+                 name       text        NOT NULL,
+                 applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+                 PRIMARY KEY (area, number)
+             );"
+        ))
+        .await
+        .map_err(failed)?;
+    let sql = "SELECT count(*) FROM dormouse_migrations WHERE area = $1";
+    let row = transaction.query_one(sql, &[&area.name]).await;
+    let done: i64 = row.map_err(failed)?.get(0);
+    let done = usize::try_from(done).unwrap_or(0);
+    let known = area.migrations.len();
+    if done > known {
+        return Err(OpenError::Newer {
+            tried: tried.to_owned(),
+            area: area.name,
+            found: done,
+            known,
+        });
+    }
+    let Some(next) = area.migrations.get(done) else {
+        transaction.commit().await.map_err(failed)?;
+        return Ok(false);
+    };
+    let applied = apply(&transaction, area.name, done, next).await;
+    let applied = match applied {
+        Ok(()) => transaction.commit().await,
+        Err(error) => Err(error),
+    };
+    applied.map_err(|error| OpenError::Migration {
+        tried: tried.to_owned(),
+        area: area.name,
+        name: next.name,
+        why: words(&error),
+    })?;
+    tracing::info!(area = area.name, migration = next.name, "database migrated");
+    Ok(true)
+}
+
+async fn apply(
+    transaction: &Transaction<'_>,
+    area: &str,
+    done: usize,
+    next: &Migration,
+) -> Result<(), Error> {
+    match next.work {
+        Work::Sql(sql) => transaction.batch_execute(sql).await?,
+        Work::Code(code) => code(transaction, flavour(transaction).await?).await?,
+    }
+    let number = i32::try_from(done + 1).unwrap_or(i32::MAX);
+    let sql = "INSERT INTO dormouse_migrations (area, number, name) VALUES ($1, $2, $3)";
+    transaction
+        .execute(sql, &[&area, &number, &next.name])
+        .await?;
+    Ok(())
+}
+
+/// What the server is; makes the extension where that is allowed.
+async fn flavour(transaction: &Transaction<'_>) -> Result<Flavour, Error> {
+    // An extension that may not be made is no reason to stop: the block of its
+    // own keeps the transaction whole.
+    transaction
+        .batch_execute(
+            "DO $$ BEGIN
+                 IF EXISTS (SELECT FROM pg_available_extensions
+                            WHERE name = 'timescaledb' AND installed_version IS NULL) THEN
+                     CREATE EXTENSION timescaledb;
+                 END IF;
+             EXCEPTION WHEN OTHERS THEN
+                 RAISE NOTICE 'timescaledb is not used: %', SQLERRM;
+             END $$",
+        )
+        .await?;
+    let sql = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')";
+    let installed = transaction.query_one(sql, &[]).await?.get(0);
+    Ok(if installed {
+        Flavour::Timescale
+    } else {
+        Flavour::Plain
+    })
+}
+
+fn failed(tried: &str, error: &Error) -> OpenError {
+    OpenError::Failed {
+        tried: tried.to_owned(),
+        why: words(error),
+    }
+}
