@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod bridge;
+pub mod brokers;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod journal;
 pub mod mqtt;
 pub mod observe;
 pub mod password;
+pub mod replace_file;
 pub mod single_flight;
 pub mod store;
 pub mod tasks;

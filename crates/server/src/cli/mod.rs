@@ -1,5 +1,6 @@
 //! The command line.
 
+mod broker;
 mod demo;
 mod device;
 mod serve;
@@ -39,6 +40,8 @@ enum Command {
     User(user::Args),
     /// Make and take back API tokens; also while a server runs
     Token(token::Args),
+    /// Configure EMQX or Mosquitto for this site
+    Broker(Box<broker::Args>),
     /// Print every setting with its default
     Config,
     /// Print the API's document
@@ -76,6 +79,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Device(args) => device::run(args),
         Command::User(args) => user::run(args),
         Command::Token(args) => token::run(args),
+        Command::Broker(args) => broker::run(*args),
         Command::Config => print(DEFAULT_TOML.trim_end()),
         Command::Openapi => print(document()?.trim_end()),
     }

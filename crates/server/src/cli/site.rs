@@ -8,7 +8,7 @@ use anyhow::Context;
 use dormouse_core::access::{Grant, Role, Scope};
 use dormouse_core::clock::Clock;
 use dormouse_core::ids::DeviceId;
-use dormouse_core::ports::{EnrolSink, KickReason, SessionControl};
+use dormouse_core::ports::{DeviceStore, EnrolSink, KickReason, SessionControl};
 use dormouse_core::services::access::{Access, AccessParts};
 use dormouse_core::services::audit::AuditLog;
 use dormouse_core::services::registry::{JoinMode, Registry, RegistryParts};
@@ -17,6 +17,7 @@ use dormouse_core::wire::EnrolBody;
 use super::ConfigArgs;
 use crate::app::SiteStores;
 use crate::clock::SystemClock;
+use crate::config::Config;
 use crate::password::Argon2Hasher;
 
 /// Which site.
@@ -27,6 +28,13 @@ pub(super) struct SiteArgs {
     /// Folder of the databases; a server may run on it
     #[arg(long, value_name = "DIR", default_value = "data", global = true)]
     data: PathBuf,
+}
+
+impl SiteArgs {
+    /// The settings.
+    pub(super) fn config(&self) -> anyhow::Result<Config> {
+        self.config.load()
+    }
 }
 
 /// What somebody may do, and where.
@@ -79,6 +87,11 @@ impl Site {
             audit: Arc::clone(&self.audit),
             clock: Arc::clone(&self.clock),
         }))
+    }
+
+    /// Devices as they are stored.
+    pub(super) fn devices(&self) -> &dyn DeviceStore {
+        &*self.stores.devices
     }
 
     /// Devices. A running server hears of changes within a second.
