@@ -41,6 +41,8 @@ struct Watchers {
 #[derive(Default)]
 struct Watcher {
     no: u64,
+    /// Whether it stands for the watchers of other nodes.
+    is_relay: bool,
     outbox: Mutex<Outbox>,
     arrived: Notify,
 }
@@ -68,6 +70,19 @@ impl LiveHub {
     /// # Errors
     /// When there are too many.
     pub fn watch(self: &Arc<Self>) -> Result<Subscription, TooManyWatchers> {
+        self.add(false)
+    }
+
+    /// Adds a watcher that stands for those of other nodes: it hears nothing
+    /// that another node published.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn relay(self: &Arc<Self>) -> Result<Subscription, TooManyWatchers> {
+        self.add(true)
+    }
+
+    fn add(self: &Arc<Self>, is_relay: bool) -> Result<Subscription, TooManyWatchers> {
         let admitted = self
             .count
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
@@ -78,6 +93,7 @@ impl LiveHub {
         watchers.last_no += 1;
         let watcher = Arc::new(Watcher {
             no: watchers.last_no,
+            is_relay,
             ..Watcher::default()
         });
         drop(watchers);
@@ -140,7 +156,7 @@ impl LiveHub {
             return;
         };
         let watchers = self.read();
-        let interested = self.interested(&watchers, message);
+        let interested = self.interested(&watchers, &about);
         if interested.is_empty() {
             return;
         }
@@ -153,30 +169,74 @@ impl LiveHub {
         }
     }
 
-    fn interested<'w>(&self, watchers: &'w Watchers, message: &LiveMessage) -> Interested<'w> {
-        let mut found = match message {
-            LiveMessage::DeviceOnline(it) | LiveMessage::DeviceOffline(it) => {
-                let mut found = self.followers(watchers, &it.device_id);
+    /// Tells this node's watchers what another node published.
+    pub fn publish_relayed(&self, about: &About, json: &Bytes) {
+        if self.watchers() == 0 {
+            return;
+        }
+        let watchers = self.read();
+        for watcher in self.interested(&watchers, about) {
+            if !watcher.is_relay {
+                watcher.push(about.clone(), json.clone());
+            }
+        }
+    }
+
+    /// Messages of other nodes were lost: this node's watchers get new
+    /// snapshots.
+    pub fn demand_snapshots(&self) {
+        let watchers = self.read();
+        let followers = watchers.devices.values().flatten();
+        let near = watchers.places.iter().map(|(_, watcher)| watcher);
+        let all = watchers.fleet.iter().chain(&watchers.events);
+        for watcher in all.chain(followers).chain(near) {
+            if !watcher.is_relay {
+                watcher.outbox().demand_snapshot();
+                watcher.arrived.notify_one();
+            }
+        }
+    }
+
+    /// What this node's own watchers subscribe to, each topic once, at most
+    /// `limit`; where there are more, the whole fleet and every event.
+    #[must_use]
+    pub fn topics(&self, limit: usize) -> Vec<Topic> {
+        let watchers = self.read();
+        let own = |them: &[Arc<Watcher>]| them.iter().any(|it| !it.is_relay);
+        let mut topics: Vec<Topic> = Vec::new();
+        topics.extend(own(&watchers.fleet).then_some(Topic::Fleet));
+        topics.extend(own(&watchers.events).then_some(Topic::Events));
+        let places = watchers.places.iter().filter(|(_, it)| !it.is_relay);
+        let places: std::collections::BTreeSet<&String> = places.map(|(place, _)| place).collect();
+        topics.extend(places.into_iter().cloned().map(Topic::Location));
+        let devices = watchers.devices.iter().filter(|(_, them)| own(them));
+        topics.extend(devices.map(|(id, _)| Topic::Device(id.clone())));
+        if topics.len() > limit {
+            topics = vec![Topic::Fleet, Topic::Events];
+        }
+        topics
+    }
+
+    fn interested<'w>(&self, watchers: &'w Watchers, about: &About) -> Interested<'w> {
+        match about {
+            About::Presence(device) => {
+                let mut found = self.followers(watchers, device);
                 add(&mut found, &watchers.events);
                 found
             }
-            LiveMessage::Device(it) => Self::neighbours(watchers, &it.device_id),
-            LiveMessage::Removed(it) => Self::neighbours(watchers, &it.device_id),
-            LiveMessage::Event(_) => watchers.events.iter().collect(),
-            LiveMessage::Fleet(_) => watchers.fleet.iter().collect(),
-            LiveMessage::Telemetry(_)
-            | LiveMessage::Status(_)
-            | LiveMessage::Command(_)
-            | LiveMessage::Snapshot(_)
-            | LiveMessage::Error(_) => message
-                .device()
-                .map(|device| self.followers(watchers, device))
-                .unwrap_or_default(),
-        };
-        if let (LiveMessage::Event(_), Some(device)) = (message, message.device()) {
-            self.add_close_followers(watchers, device, &mut found);
+            About::Device(device) => Self::neighbours(watchers, device),
+            About::Event(_, device) => {
+                let mut found = watchers.events.iter().collect();
+                if let Some(device) = device {
+                    self.add_close_followers(watchers, device, &mut found);
+                }
+                found
+            }
+            About::Totals => watchers.fleet.iter().collect(),
+            About::Telemetry(device) | About::Status(device) | About::Command(_, device) => {
+                self.followers(watchers, device)
+            }
         }
-        found
     }
 
     /// Who follows `device`, each once.
@@ -302,22 +362,44 @@ pub struct Subscription {
 impl Subscription {
     /// Watches `topics` from now on, and nothing else. What waits next is a
     /// [`Drained::Gap`]: the request for a snapshot.
-    pub fn subscribe(&mut self, mut topics: Vec<Topic>) {
+    pub fn subscribe(&mut self, topics: Vec<Topic>) {
+        self.follow(topics);
+        self.watcher.outbox().demand_snapshot();
+        self.watcher.arrived.notify_one();
+    }
+
+    /// Watches `topics` from now on, and nothing else; what waits still comes.
+    pub fn follow(&mut self, mut topics: Vec<Topic>) {
         let mut seen = std::collections::HashSet::new();
         topics.retain(|topic| seen.insert(topic.clone()));
         let mut watchers = self.hub.write();
         watchers.remove(self.watcher.no, &self.topics);
         watchers.add(&self.watcher, &topics);
-        self.topics = topics;
-        self.watcher.outbox().demand_snapshot();
         drop(watchers);
-        self.watcher.arrived.notify_one();
+        self.topics = topics;
     }
 
     /// What it watches.
     #[must_use]
     pub fn topics(&self) -> &[Topic] {
         &self.topics
+    }
+
+    /// Takes at most `limit` messages with what each is about; `None` where
+    /// some were lost.
+    pub fn take(&self, limit: usize) -> Option<Vec<(About, Bytes)>> {
+        self.watcher.outbox().take_told(limit)
+    }
+
+    /// Waits until something is there. Cancelling loses nothing.
+    pub async fn filled(&self) {
+        loop {
+            let arrived = self.watcher.arrived.notified();
+            if !self.watcher.outbox().is_empty() {
+                return;
+            }
+            arrived.await;
+        }
     }
 
     /// Waits until something is there, then takes at most `limit` messages.

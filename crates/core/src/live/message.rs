@@ -254,30 +254,16 @@ pub struct ErrorMessage {
 }
 
 impl LiveMessage {
-    /// The device it concerns, if one.
-    pub(super) const fn device(&self) -> Option<&DeviceId> {
-        match self {
-            Self::Telemetry(it) => Some(&it.device_id),
-            Self::Status(it) => Some(&it.device_id),
-            Self::Command(it) => Some(&it.device_id),
-            Self::DeviceOnline(it) | Self::DeviceOffline(it) => Some(&it.device_id),
-            Self::Event(it) => it.device_id.as_ref(),
-            Self::Device(it) => Some(&it.device_id),
-            Self::Removed(it) => Some(&it.device_id),
-            Self::Snapshot(_) | Self::Fleet(_) | Self::Error(_) => None,
-        }
-    }
-
     /// What it is about; `None` for messages to one watcher alone.
     pub(super) fn about(&self) -> Option<About> {
         Some(match self {
             Self::Telemetry(it) => About::Telemetry(it.device_id.clone()),
             Self::Status(it) => About::Status(it.device_id.clone()),
-            Self::Command(it) => About::Command(it.cmd_id),
+            Self::Command(it) => About::Command(it.cmd_id, it.device_id.clone()),
             Self::DeviceOnline(it) | Self::DeviceOffline(it) => {
                 About::Presence(it.device_id.clone())
             }
-            Self::Event(it) => About::Event(it.event.id),
+            Self::Event(it) => About::Event(it.event.id, it.device_id.clone()),
             Self::Device(it) => About::Device(it.device_id.clone()),
             Self::Removed(it) => About::Device(it.device_id.clone()),
             Self::Fleet(_) => About::Totals,

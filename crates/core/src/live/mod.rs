@@ -19,7 +19,7 @@ pub use message::{
     CommandMessage, ErrorMessage, EventMessage, EventNotice, FleetTotals, LiveMessage,
     PresenceMessage, SnapshotMessage, TelemetryMessage,
 };
-pub use outbox::Drained;
+pub use outbox::{About, Drained};
 pub use reading::{
     ReadingMessage, SampleMessage, SocketSampleMessage, latest_message, sample_messages,
 };

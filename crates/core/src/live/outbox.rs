@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{CommandId, DeviceId, EventId};
 
@@ -10,15 +11,24 @@ use crate::ids::{CommandId, DeviceId, EventId};
 /// the watcher gets a new snapshot instead of what it missed.
 pub(super) const WAITING_MAX: usize = 16_384;
 
-/// What a message is about: the newest one about the same thing wins.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum About {
+/// What a message is about: the newest one about the same thing wins, and who
+/// watches it hears of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum About {
+    /// What a device measured.
     Telemetry(DeviceId),
+    /// What it reports of itself.
     Status(DeviceId),
+    /// Whether it is there.
     Presence(DeviceId),
+    /// Who it is, or that it is no more.
     Device(DeviceId),
-    Command(CommandId),
-    Event(EventId),
+    /// A command to a device.
+    Command(CommandId, DeviceId),
+    /// Something that happened, perhaps to a device.
+    Event(EventId, Option<DeviceId>),
+    /// The fleet as a whole.
     Totals,
 }
 
@@ -69,17 +79,24 @@ impl Outbox {
 
     /// Takes at most `limit` messages, or the news that some were lost.
     pub(super) fn take(&mut self, limit: usize) -> Drained {
+        match self.take_told(limit) {
+            Some(told) => Drained::Messages(told.into_iter().map(|(_, message)| message).collect()),
+            None => Drained::Gap,
+        }
+    }
+
+    /// The same with what each message is about; `None` where some were lost.
+    pub(super) fn take_told(&mut self, limit: usize) -> Option<Vec<(About, Bytes)>> {
         if std::mem::take(&mut self.gap) {
-            return Drained::Gap;
+            return None;
         }
         let count = limit.min(self.waiting.len());
-        let taken = self.waiting.drain(..count).map(|(about, message)| {
-            self.places.remove(&about);
-            message
-        });
-        let messages = taken.collect();
+        let taken: Vec<_> = self.waiting.drain(..count).collect();
+        for (about, _) in &taken {
+            self.places.remove(about);
+        }
         self.first += count as u64;
-        Drained::Messages(messages)
+        Some(taken)
     }
 
     /// Forgets what waits: a snapshot is about to say it all.

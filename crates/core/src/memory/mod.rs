@@ -11,6 +11,7 @@ mod hot;
 mod index;
 mod journal;
 mod last_seen;
+mod leases;
 mod people;
 mod site;
 
@@ -25,6 +26,7 @@ pub use hot::{MemoryHot, RING_BUDGET};
 pub use index::MemoryIndex;
 pub use journal::MemoryJournal;
 pub use last_seen::MemoryLastSeen;
+pub use leases::MemoryLeases;
 pub use people::{MemorySessions, MemoryTokens, MemoryUsers};
 pub use site::MemorySettings;
 

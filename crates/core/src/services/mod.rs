@@ -11,6 +11,7 @@ pub mod history;
 pub mod incidents;
 pub mod ingest;
 pub mod intake;
+pub mod nodes;
 pub mod presence;
 pub mod refill;
 pub mod registry;

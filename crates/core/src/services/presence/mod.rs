@@ -10,6 +10,7 @@
 mod change;
 mod deadlines;
 mod link;
+pub mod record;
 mod slots;
 
 use std::sync::Arc;

@@ -93,10 +93,7 @@ impl Trial {
                 if replace {
                     request.on_pending = OnPending::Replace;
                 }
-                let dispatcher = self.world.dispatcher.clone();
-                self.asking.spawn(async move {
-                    dispatcher.send(request).await.ok();
-                });
+                self.ask(request);
             }
             Op::Ack { pick, from, status } => {
                 if let Some(command) = self.pick(pick).await {
@@ -141,6 +138,13 @@ impl Trial {
         // Lets the requests reach the inbox, and their answers the callers.
         tokio::task::yield_now().await;
         self.check().await;
+    }
+
+    fn ask(&mut self, request: SendRequest) {
+        let dispatcher = self.world.dispatcher.clone();
+        self.asking.spawn(async move {
+            dispatcher.send(request).await.ok();
+        });
     }
 
     fn echo(&mut self, echoes: bool) {
