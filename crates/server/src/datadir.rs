@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -33,11 +33,31 @@ impl DataDir {
         Ok(Self(path.to_owned()))
     }
 
+    /// A folder that may or may not be there; makes nothing.
+    #[must_use]
+    pub fn existing(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// Takes the folder for this process; a crash gives it back.
     ///
     /// # Errors
-    /// When another server has it.
+    /// When another server has it, or a restore into it did not finish.
     pub fn lock(&self) -> anyhow::Result<DataLock> {
+        let lock = self.lock_to_restore()?;
+        ensure!(
+            !self.restore_folder().exists(),
+            "--data: a restore into {} did not finish: empty the folder and restore again",
+            self.0.display()
+        );
+        Ok(lock)
+    }
+
+    /// [`DataDir::lock`] for a restore.
+    ///
+    /// # Errors
+    /// When a server has it, or another restore.
+    pub fn lock_to_restore(&self) -> anyhow::Result<DataLock> {
         let path = self.0.join("dormouse.lock");
         let file = OpenOptions::new()
             .create(true)
@@ -81,6 +101,12 @@ impl DataDir {
         self.0.join("journal")
     }
 
+    /// Where a restore gathers the files before they are put in place.
+    #[must_use]
+    pub fn restore_folder(&self) -> PathBuf {
+        self.0.join("restoring")
+    }
+
     /// The folder itself.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -101,5 +127,15 @@ mod tests {
         assert!(error.contains("another Dormouse"), "{error}");
         drop(lock);
         data.lock().unwrap();
+    }
+
+    #[test]
+    fn no_server_starts_on_half_a_restore() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        std::fs::create_dir(data.restore_folder()).unwrap();
+        let error = data.lock().unwrap_err().to_string();
+        assert!(error.contains("did not finish"), "{error}");
+        data.lock_to_restore().unwrap();
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backup;
 pub mod bridge;
 pub mod brokers;
 pub mod cli;
@@ -13,6 +14,7 @@ pub mod journal;
 pub mod mqtt;
 pub mod observe;
 pub mod password;
+pub mod progress;
 pub mod replace_file;
 pub mod single_flight;
 pub mod store;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backup;
 mod broker;
 mod demo;
 mod device;
@@ -40,6 +41,10 @@ enum Command {
     User(user::Args),
     /// Make and take back API tokens; also while a server runs
     Token(token::Args),
+    /// Back up a site on the embedded engines; also while a server runs
+    Backup(backup::BackupArgs),
+    /// Put a backup back
+    Restore(backup::RestoreArgs),
     /// Configure EMQX or Mosquitto for this site
     Broker(Box<broker::Args>),
     /// Print every setting with its default
@@ -79,6 +84,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Device(args) => device::run(args),
         Command::User(args) => user::run(args),
         Command::Token(args) => token::run(args),
+        Command::Backup(args) => backup::run(args),
+        Command::Restore(args) => backup::run_restore(args),
         Command::Broker(args) => broker::run(*args),
         Command::Config => print(DEFAULT_TOML.trim_end()),
         Command::Openapi => print(document()?.trim_end()),

@@ -8,6 +8,7 @@
 
 mod drain;
 mod format;
+mod image;
 mod ring;
 mod state;
 mod storage;
@@ -27,6 +28,7 @@ use dormouse_core::ports::journal::{
 use tokio::sync::watch;
 
 pub use drain::drain;
+pub use image::copy_journal;
 pub use storage::{FileStorage, Storage};
 
 use format::{Head, Mark, RING_AT, SECTOR};

@@ -44,7 +44,7 @@ impl Ring {
         Ok(())
     }
 
-    fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         let (at, room) = self.place(offset);
         let first = buffer.len().min(room);
         let (head, tail) = buffer.split_at_mut(first);
@@ -104,6 +104,12 @@ impl Ring {
         Ok(Some((block, chunk)))
     }
 
+    /// The block that starts at `offset`, if one of `epoch` or later does.
+    fn block_since(&self, offset: u64, epoch: u32) -> io::Result<Option<(Block, Chunk)>> {
+        let block = self.block(offset)?;
+        Ok(block.filter(|(block, _)| block.epoch >= epoch))
+    }
+
     /// Follows the blocks from `start` to the last one.
     ///
     /// Commits are written one after the other, so a crash leaves at most one
@@ -119,12 +125,18 @@ impl Ring {
         let mut epoch = 0;
         let limit = start + self.head.capacity;
         while found.end < limit {
-            let next = match self.block(found.end)? {
-                Some((block, chunk)) if block.epoch >= epoch => Some((block.epoch, chunk.end)),
-                _ => self.salvage(found.end, epoch, limit)?.map(|block| {
-                    found.gaps.push((found.end, block.offset));
-                    (block.epoch, block.offset + block.size())
-                }),
+            let next = match self.block_since(found.end, epoch)? {
+                Some((block, chunk)) => Some((block.epoch, chunk.end)),
+                None => match self.salvage(found.end, epoch, limit)? {
+                    // A server at work may have written it and more meanwhile:
+                    // it was the end when it was looked at.
+                    Some(_) if self.block_since(found.end, epoch)?.is_some() => None,
+                    Some(later) => {
+                        found.gaps.push((found.end, later.offset));
+                        Some((later.epoch, later.offset + later.size()))
+                    }
+                    None => None,
+                },
             };
             let Some((block_epoch, end)) = next else {
                 break;

@@ -52,6 +52,31 @@ impl FileStorage {
         }
     }
 
+    /// Opens `path`, which must be there, to read it.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_to_read(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        Ok(Self { file })
+    }
+
+    /// Makes `path` anew with `len` bytes of zeros that take no space until
+    /// they are written: for a copy, not for a journal at work.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create_sparse(path: &Path, len: u64) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        file.set_len(len)?;
+        Ok(Self { file })
+    }
+
     /// Makes `path` anew with `len` bytes allocated.
     ///
     /// # Errors

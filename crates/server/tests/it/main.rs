@@ -7,6 +7,7 @@
     reason = "in a test a surprise is a failure"
 )]
 
+mod backup;
 mod commands;
 mod crash;
 mod life;

@@ -124,20 +124,48 @@ impl Strips {
         .expect("everything is acknowledged in time");
     }
 
-    /// Every acknowledged sample is in the history, once; and nothing else is.
-    pub(crate) async fn account(&self, server: &Server) {
+    /// What every strip was told is kept.
+    pub(crate) fn told(&self) -> Vec<BTreeSet<u32>> {
+        let told = |strip: &Arc<Strip>| strip.log.lock().unwrap().acknowledged.clone();
+        self.strips.iter().map(told).collect()
+    }
+
+    /// What strips were `told` is in the history of `server`, and no sample
+    /// twice.
+    pub(crate) async fn account_for(&self, server: &Server, told: &[BTreeSet<u32>]) {
+        for (strip, told) in self.strips.iter().zip(told) {
+            let what = format!("{} samples of {}", told.len(), strip.id);
+            let kept = eventually(&what, async || {
+                let kept = self.kept(server, strip).await?;
+                (kept.len() >= told.len()).then_some(kept)
+            })
+            .await;
+            let once: BTreeSet<_> = kept.iter().copied().collect();
+            assert_eq!(once.len(), kept.len(), "{}: some twice", strip.id);
+            let missing: Vec<_> = told.difference(&once).collect();
+            assert!(missing.is_empty(), "{}: missing {missing:?}", strip.id);
+        }
+    }
+
+    /// The samples of `strip` that `server` has; `None` while it does not say.
+    async fn kept(&self, server: &Server, strip: &Strip) -> Option<Vec<u32>> {
         let hour_ms = 3_600_000;
         let (from, to) = (self.started_ms - hour_ms, self.started_ms + hour_ms);
+        let path = format!(
+            "/api/v1/devices/{}/history.csv?from={from}&to={to}&resolution=raw",
+            strip.id
+        );
+        // Too many requests, or a database that is just coming back.
+        let (status, csv) = server.request(Method::GET, &path, None).await;
+        Some(powers(csv.as_str().filter(|_| status.is_success())?))
+    }
+
+    /// Every acknowledged sample is in the history, once; and nothing else is.
+    pub(crate) async fn account(&self, server: &Server) {
         for strip in &self.strips {
-            let path = format!(
-                "/api/v1/devices/{}/history.csv?from={from}&to={to}&resolution=raw",
-                strip.id
-            );
             let sent = strip.log.lock().unwrap().next;
             let kept = eventually(&format!("{sent} samples of {}", strip.id), async || {
-                // Too many requests, or a database that is just coming back.
-                let (status, csv) = server.request(Method::GET, &path, None).await;
-                let kept = powers(csv.as_str().filter(|_| status.is_success())?);
+                let kept = self.kept(server, strip).await?;
                 (kept.len() >= sent as usize).then_some(kept)
             })
             .await;

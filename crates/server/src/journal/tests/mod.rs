@@ -1,4 +1,5 @@
 mod disk;
+mod image;
 mod prefix;
 
 use std::collections::BTreeSet;

@@ -17,6 +17,7 @@ mod incidents;
 mod people;
 mod readers;
 mod schema;
+mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -30,3 +31,4 @@ pub use history::{OpenHistoryError, SqliteHistory};
 pub use incidents::SqliteIncidents;
 pub use people::SqlitePeople;
 pub use schema::{Migration, OpenError};
+pub use snapshot::{Database, Snapshot, SnapshotError, check, counts};

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{Migration, OpenError, SqliteFile, Synchronous};
 use row::{COLUMNS, command_of};
 
-const MIGRATIONS: &[Migration] = &[
+pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "0001_commands",
         sql: include_str!("../../../../migrations/sqlite/commands/0001_commands.sql"),

@@ -100,9 +100,22 @@ fn save_progress(db: &Connection, progress: &Progress) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// How far the journal was taken in.
+pub(in crate::store::sqlite) fn journal_position(
+    db: &Connection,
+) -> rusqlite::Result<Option<JournalPosition>> {
+    let (journal, offset) = (fact(db, "journal")?, fact(db, "offset")?);
+    Ok(journal
+        .zip(offset)
+        .map(|(journal, offset)| JournalPosition {
+            journal: journal.cast_unsigned(),
+            offset: offset.cast_unsigned(),
+        }))
+}
+
 /// The progress of the last append that had one.
 pub(super) fn progress(db: &Connection) -> rusqlite::Result<Option<Progress>> {
-    let (Some(journal), Some(offset)) = (fact(db, "journal")?, fact(db, "offset")?) else {
+    let Some(position) = journal_position(db)? else {
         return Ok(None);
     };
     let mut inboxes = db.prepare_cached("SELECT device, state FROM inboxes ORDER BY device")?;
@@ -111,10 +124,7 @@ pub(super) fn progress(db: &Connection) -> rusqlite::Result<Option<Progress>> {
         Ok((dormouse_core::ids::DeviceKey(row.get(0)?), state.into()))
     })?;
     Ok(Some(Progress {
-        position: JournalPosition {
-            journal: journal.cast_unsigned(),
-            offset: offset.cast_unsigned(),
-        },
+        position,
         inboxes: inboxes.collect::<rusqlite::Result<_>>()?,
     }))
 }

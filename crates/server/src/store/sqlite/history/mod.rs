@@ -24,6 +24,7 @@ use dormouse_core::site::SiteZone;
 use tokio::time::{Duration, Instant};
 
 use super::{Migration, OpenError, SqliteFile, Synchronous};
+pub(super) use append::journal_position;
 use fresh::Fresh;
 use upkeep::Expiring;
 
@@ -34,7 +35,7 @@ const MOVE_AFTER: Duration = Duration::from_secs(120);
 /// The writer's page cache, KiB.
 const CACHE_KIB: i64 = 16 * 1024;
 
-const MIGRATIONS: &[Migration] = &[Migration {
+pub(super) const MIGRATIONS: &[Migration] = &[Migration {
     name: "0001_history",
     sql: include_str!("../../../../migrations/sqlite/history/0001_history.sql"),
 }];
