@@ -220,6 +220,7 @@ fn commands(
             audit: Arc::clone(audit),
         }),
         clock: Arc::clone(&parts.clock),
+        nodes: None,
     })
 }
 

@@ -41,7 +41,7 @@ impl Outlet for CommandOutlet {
                 self.audit
                     .record(actor(by), "command.cancel", target(), data());
             }
-            Change::Settled | Change::Late => {}
+            Change::Settled | Change::Late | Change::Elsewhere => {}
         }
         if self.live.wants(&command.device_id) {
             let message = CommandMessage::from(&**command);

@@ -1,13 +1,14 @@
 //! The door: what callers of the dispatcher see.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::DispatcherParts;
+use super::id_source::IdSource;
 use super::inbox::{
     AckTicket, BatchTicket, CancelTicket, Evidence, Inbox, NotMade, Request, SendTicket,
 };
@@ -16,13 +17,13 @@ use super::request::{
     BatchRequest, BatchStarted, CancelError, Cancelled, KEY_LIFE, SendError, SendRequest, Sent,
 };
 use super::seams::{Ack, Fleet};
+use super::shared::CommandNodes;
 use crate::clock::Clock;
 use crate::command::{BATCH_TARGETS_MAX, Batch, BatchReport, Command, SocketReport, Target};
 use crate::device::Device;
 use crate::event::Origin;
 use crate::ids::{BatchId, CommandId, DeviceId, DeviceKey, SocketId, uuid_v7};
 use crate::ports::journal::Receipt;
-use crate::ports::nodes::NodeId;
 use crate::ports::{CommandStore, PortError};
 
 /// Commands forgotten in one transaction, so that others do not wait long.
@@ -31,9 +32,11 @@ const PURGE_STEP: u32 = 500;
 /// Sends, settles and finds commands.
 pub struct Dispatcher {
     pub(super) store: Arc<dyn CommandStore>,
-    fleet: Arc<dyn Fleet>,
+    pub(super) fleet: Arc<dyn Fleet>,
     pub(super) clock: Arc<dyn Clock>,
-    inbox: Arc<Inbox>,
+    pub(super) nodes: Option<CommandNodes>,
+    pub(super) ids: Mutex<IdSource>,
+    pub(super) inbox: Arc<Inbox>,
 }
 
 impl fmt::Debug for Dispatcher {
@@ -48,6 +51,8 @@ impl Dispatcher {
             store: Arc::clone(&parts.store),
             fleet: Arc::clone(&parts.fleet),
             clock: Arc::clone(&parts.clock),
+            nodes: parts.nodes.clone(),
+            ids: Mutex::default(),
             inbox,
         }
     }
@@ -66,11 +71,16 @@ impl Dispatcher {
         if let Some(sent) = self.replay_command(key.as_ref()).await? {
             return Ok(sent);
         }
+        let prepared = match &self.nodes {
+            Some(nodes) => Some(self.prepare(nodes, &request, &device).await?),
+            None => None,
+        };
         let (reply, answer) = oneshot::channel();
         self.inbox.ask(Request::Send(Box::new(SendTicket {
             request,
             device,
             key: key.clone(),
+            prepared,
             reply,
         })))?;
         match answer.await.map_err(|_| SendError::Stopping)? {
@@ -182,7 +192,11 @@ impl Dispatcher {
             order: request.order,
             on_pending: request.on_pending,
             send_offline: request.send_offline,
-            node: NodeId::default(),
+            node: self
+                .nodes
+                .as_ref()
+                .map(|it| it.node.clone())
+                .unwrap_or_default(),
             created_at: now,
             targets: self.targets(&request)?,
             origin: request.origin,

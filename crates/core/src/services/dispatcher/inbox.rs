@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::request::{CancelError, Cancelled, SendError, SendRequest};
 use super::seams::Ack;
-use crate::clock::Instant;
+use crate::clock::{Instant, Timestamp};
 use crate::command::{Batch, Command, SocketReport};
 use crate::device::Device;
 use crate::event::Origin;
@@ -42,7 +42,16 @@ pub(super) struct SendTicket {
     pub(super) request: SendRequest,
     pub(super) device: Arc<Device>,
     pub(super) key: Option<IdempotencyKey>,
+    /// What was settled with other nodes; `None` where there is but one.
+    pub(super) prepared: Option<Prepared>,
     pub(super) reply: oneshot::Sender<Result<Arc<Command>, NotMade>>,
+}
+
+/// A command that passed its rules and whose deadline every node knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prepared {
+    pub(super) id: CommandId,
+    pub(super) at: Timestamp,
 }
 
 pub(super) struct CancelTicket {
@@ -113,6 +122,38 @@ pub(super) enum Evidence {
     Observed(CommandId),
     /// The broker did not take this command.
     NotSent(CommandId, String),
+    /// This command moved on another node.
+    Moved(CommandId),
+    /// Any pending command may have moved on another node.
+    Gap,
+    /// This command should be final by now.
+    Overdue(CommandId),
+}
+
+impl Evidence {
+    /// The command that must be read from the store before this is judged.
+    pub(super) const fn speaks_of(&self) -> Option<CommandId> {
+        match self {
+            Self::Ack(ticket) => Some(ticket.ack.command),
+            Self::Observed(id) | Self::NotSent(id, _) | Self::Moved(id) | Self::Overdue(id) => {
+                Some(*id)
+            }
+            Self::Report { .. } | Self::Gap => None,
+        }
+    }
+
+    /// The device whose report this is.
+    pub(super) const fn reported_device(&self) -> Option<DeviceKey> {
+        match self {
+            Self::Report { device, .. } => Some(*device),
+            Self::Ack(_)
+            | Self::Observed(_)
+            | Self::NotSent(..)
+            | Self::Moved(_)
+            | Self::Gap
+            | Self::Overdue(_) => None,
+        }
+    }
 }
 
 #[derive(Default)]

@@ -17,6 +17,7 @@ mod pending;
 mod plan;
 mod request;
 mod seams;
+mod shared;
 mod turn;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use request::{
     Sent,
 };
 pub use seams::{Ack, Change, Fleet, Outlet};
+pub use shared::CommandNodes;
 pub use turn::DispatchLoop;
 
 use std::sync::Arc;
@@ -50,6 +52,8 @@ pub struct DispatcherParts {
     pub outlet: Arc<dyn Outlet>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What it shares with other nodes; `None` where there is but one.
+    pub nodes: Option<CommandNodes>,
 }
 
 /// Makes the door and the loop behind it. The loop must

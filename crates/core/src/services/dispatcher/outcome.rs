@@ -58,6 +58,7 @@ impl DispatchLoop {
                 Cause::Ack(ticket) => self.deferred.push(Evidence::Ack(ticket)),
                 Cause::Observed => self.deferred.push(Evidence::Observed(command.id)),
                 Cause::NotSent(why) => self.deferred.push(Evidence::NotSent(command.id, why)),
+                Cause::Overdue => self.deferred.push(Evidence::Overdue(command.id)),
                 // Its deadline is still armed.
                 Cause::Deadline => {}
                 Cause::Cancel(ticket) => {
@@ -83,7 +84,8 @@ impl DispatchLoop {
         // At most its whole time-out, however the wall clock jumped meanwhile.
         let left = command.deadline_at.since(self.parts.clock.now());
         let left = left.min(timeout(&command));
-        self.pending.add(Arc::new(command), now, now + left);
+        let deadline = now + left + self.patience();
+        self.pending.add(Arc::new(command), now, deadline);
     }
 
     fn sent(
@@ -163,7 +165,9 @@ impl DispatchLoop {
                 self.relay_reported(&command, None);
                 self.finished(&command, Change::Settled);
             }
-            Cause::Deadline | Cause::NotSent(_) => self.finished(&command, Change::Settled),
+            Cause::Deadline | Cause::Overdue | Cause::NotSent(_) => {
+                self.finished(&command, Change::Settled)
+            }
             Cause::Cancel(CancelTicket { by, reply, .. }) => {
                 self.finished(&command, Change::Cancelled(&by));
                 reply.send(Ok(Cancelled::Now(command))).ok();
@@ -174,7 +178,10 @@ impl DispatchLoop {
     /// Somebody else moved the command first.
     fn overtaken(&mut self, planned: &Command, cause: Cause, current: Option<Box<Command>>) {
         let current = current.map(|it| Arc::new(*it));
-        self.forget(planned, current.as_ref());
+        match &current {
+            Some(current) => self.settled_elsewhere(current),
+            None => self.forget(planned, None),
+        }
         match cause {
             // Against the final command it is a late one.
             Cause::Ack(ticket) => self.deferred.push(Evidence::Ack(ticket)),
@@ -183,7 +190,7 @@ impl DispatchLoop {
                 let answer = current.map(Cancelled::AlreadyFinal).ok_or(unknown);
                 ticket.reply.send(answer).ok();
             }
-            Cause::Observed | Cause::Deadline | Cause::NotSent(_) => {}
+            Cause::Observed | Cause::Deadline | Cause::Overdue | Cause::NotSent(_) => {}
         }
     }
 
@@ -193,7 +200,7 @@ impl DispatchLoop {
     }
 
     /// Takes a command off the index; those who waited hear what became of it.
-    fn forget(&mut self, command: &Command, became: Option<&Arc<Command>>) {
+    pub(super) fn forget(&mut self, command: &Command, became: Option<&Arc<Command>>) {
         if self.pending.get(command.id).is_none() {
             return;
         }
@@ -243,7 +250,8 @@ impl DispatchLoop {
         ticket.reply.send(answer).ok();
     }
 
-    fn tell(&self, command: &Arc<Command>, change: Change<'_>) {
+    fn tell(&mut self, command: &Arc<Command>, change: Change<'_>) {
+        self.note_moved(command);
         self.parts.outlet.command(command, change);
     }
 }

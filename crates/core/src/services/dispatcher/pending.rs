@@ -64,6 +64,10 @@ impl Pending {
         self.entries.get(&id)
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = CommandId> {
+        self.entries.keys().copied()
+    }
+
     pub(super) fn of_device(&self, device: DeviceKey) -> impl Iterator<Item = &Entry> {
         self.by_device
             .get(&device)

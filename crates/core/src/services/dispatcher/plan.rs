@@ -16,7 +16,7 @@ use crate::command::{
     BatchItem, Cancellation, Command, Input, OnPending, Refusal, Step, shows_success,
 };
 use crate::event::{Event, EventType, Origin, Severity};
-use crate::ids::{CommandId, EventId, SocketId, uuid_v7};
+use crate::ids::{CommandId, DeviceKey, EventId, SocketId, uuid_v7};
 use crate::ports::{CommandWrite, IdempotencyKey};
 
 pub(super) type SendReply = oneshot::Sender<Result<Arc<Command>, NotMade>>;
@@ -27,6 +27,8 @@ pub(super) struct Turn {
     pub(super) instant: Instant,
     /// Commands that are spoken of and not pending here.
     pub(super) known: HashMap<CommandId, Command>,
+    /// Pending commands of other nodes, by the devices that reported.
+    pub(super) elsewhere: HashMap<DeviceKey, Vec<Command>>,
     pub(super) planned: Vec<Planned>,
     /// Commands that this turn moves: at most once each.
     touched: HashSet<CommandId>,
@@ -69,6 +71,8 @@ pub(super) enum Cause {
     Ack(AckTicket),
     Observed,
     Deadline,
+    /// Its node should have settled it, and has not.
+    Overdue,
     NotSent(String),
     Cancel(CancelTicket),
 }
@@ -79,10 +83,21 @@ impl Turn {
             now,
             instant,
             known: HashMap::new(),
+            elsewhere: HashMap::new(),
             planned: Vec::new(),
             touched: HashSet::new(),
             refused: Vec::new(),
         }
+    }
+
+    pub(super) fn is_touched(&self, id: CommandId) -> bool {
+        self.touched.contains(&id)
+    }
+
+    /// Settles a command of another node that a report proves.
+    pub(super) fn observe(&mut self, mut command: Command) {
+        took_off(&mut command);
+        self.settle(command, Input::Observed, self.now, Cause::Observed);
     }
 
     fn settle(&mut self, mut command: Command, input: Input, at: Timestamp, cause: Cause) {
@@ -91,6 +106,11 @@ impl Turn {
             self.planned.push(Planned::Settle { command, cause });
         }
     }
+}
+
+/// A device that answers was sent the command: when exactly, its node knows.
+fn took_off(command: &mut Command) {
+    command.progress.apply(Input::Published, command.created_at);
 }
 
 impl Planned {
@@ -148,6 +168,7 @@ impl DispatchLoop {
                         turn.settle(command, Input::Observed, turn.now, Cause::Observed);
                     }
                 }
+                Self::plan_report_elsewhere(turn, device, &sockets, at);
             }
             Evidence::Observed(id) => {
                 self.plan_settle(turn, id, Input::Observed, Cause::Observed);
@@ -155,6 +176,14 @@ impl DispatchLoop {
             Evidence::NotSent(id, why) => {
                 self.plan_settle(turn, id, Input::NotSent(why.clone()), Cause::NotSent(why));
             }
+            Evidence::Moved(id) => self.plan_moved(turn, id),
+            Evidence::Gap => {
+                let pending: Vec<CommandId> = self.pending.all().collect();
+                for id in pending {
+                    self.plan_moved(turn, id);
+                }
+            }
+            Evidence::Overdue(id) => self.plan_overdue(turn, id),
         }
     }
 
@@ -162,11 +191,13 @@ impl DispatchLoop {
         self.plan_settle(turn, id, Input::DeadlinePassed, Cause::Deadline);
     }
 
-    fn plan_settle(&self, turn: &mut Turn, id: CommandId, input: Input, cause: Cause) {
-        if let Some(entry) = self.pending.get(id)
+    pub(super) fn plan_settle(&self, turn: &mut Turn, id: CommandId, input: Input, cause: Cause) {
+        let pending = self.pending.get(id).map(|entry| &*entry.command);
+        let command = pending.or_else(|| turn.known.get(&id)).cloned();
+        if let Some(command) = command.filter(Command::is_pending)
             && !turn.touched.contains(&id)
         {
-            turn.settle((*entry.command).clone(), input, turn.now, cause);
+            turn.settle(command, input, turn.now, cause);
         }
     }
 
@@ -187,6 +218,7 @@ impl DispatchLoop {
             return ticket.done();
         }
         let mut command = command.clone();
+        took_off(&mut command);
         let input = Input::Acked(ack.status, ack.reason.clone());
         match command.progress.apply(input, ack.received_at) {
             Step::Settled => {
@@ -233,6 +265,10 @@ impl DispatchLoop {
                 reply.send(None).ok();
             }
             Request::Wait(id, reply) => {
+                // One that another node sent waits here from now on, too.
+                if let Some(command) = turn.known.get(&id).filter(|it| it.is_pending()) {
+                    self.adopt(command.clone());
+                }
                 if let Some(reply) = self.pending.wait(id, reply) {
                     let known = turn.known.get(&id).cloned().map(Arc::new);
                     reply.send(known).ok();
@@ -271,9 +307,12 @@ impl DispatchLoop {
             request,
             device,
             key,
+            prepared,
             reply,
         } = ticket;
-        if let Err(refusal) = self.admit(turn.instant, &device, request.send_offline) {
+        if prepared.is_none()
+            && let Err(refusal) = self.admit(turn.instant, &device, request.send_offline)
+        {
             turn.refused.push(Refused::Send(reply, refusal));
             return;
         }
@@ -286,7 +325,7 @@ impl DispatchLoop {
             batch: None,
         };
         turn.planned.push(Planned::Send {
-            command: self.write_up(turn.now, draft),
+            command: self.write_up(turn.now, draft, prepared),
             on_pending: request.on_pending,
             key,
             counted_at: turn.instant,

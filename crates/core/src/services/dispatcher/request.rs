@@ -133,9 +133,19 @@ pub enum SendError {
     /// The server is going down.
     #[error("the server is stopping")]
     Stopping,
+    /// What nodes share does not answer, so that nobody can tell whether it may
+    /// be sent; nothing was.
+    #[error("the hot state does not answer; nothing was sent")]
+    HotState(#[source] Arc<PortError>),
     /// The store failed; nothing was sent.
     #[error("the command could not be written")]
     Port(#[source] Arc<PortError>),
+}
+
+impl SendError {
+    pub(super) fn hot_state(error: PortError) -> Self {
+        Self::HotState(Arc::new(error))
+    }
 }
 
 impl From<PortError> for SendError {

@@ -38,6 +38,8 @@ pub enum Change<'a> {
     Cancelled(&'a Origin),
     /// A verdict came too late.
     Late,
+    /// It became final on another node, which told whoever keeps such things.
+    Elsewhere,
 }
 
 /// Who wants to hear of commands: live views, the log, the audit log.

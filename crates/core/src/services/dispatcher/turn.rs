@@ -41,6 +41,8 @@ pub struct DispatchLoop {
     pub(super) deferred: Vec<Evidence>,
     /// For the next turn, likewise.
     pub(super) deferred_requests: Vec<Request>,
+    /// What this turn moved, for the other nodes.
+    pub(super) moved: Vec<CommandId>,
     /// Whether nobody shall wait for verdicts any more.
     pub(super) letting_go: bool,
     /// Set while the store is left alone.
@@ -75,6 +77,7 @@ impl DispatchLoop {
             ids: IdSource::default(),
             deferred: Vec::new(),
             deferred_requests: Vec::new(),
+            moved: Vec::new(),
             letting_go: false,
             retry_at: None,
         }
@@ -83,13 +86,16 @@ impl DispatchLoop {
     /// Takes over what an earlier process left pending, and says how much.
     /// Each command keeps its own deadline; those that passed meanwhile are
     /// due in the first turn, after the acks that wait. Nothing is sent again.
-    /// Batch items that had not been sent are refused.
+    /// Batch items that had not been sent are refused; among several nodes,
+    /// only once their node is known to be gone.
     ///
     /// # Errors
     /// When the store failed.
     pub async fn recover(&mut self) -> Result<usize, PortError> {
-        let gone = self.parts.store.nodes_with_waiting_items().await?;
-        self.parts.store.interrupt_batches(&gone).await?;
+        if self.parts.nodes.is_none() {
+            let gone = self.parts.store.nodes_with_waiting_items().await?;
+            self.parts.store.interrupt_batches(&gone).await?;
+        }
         let found = self.parts.store.pending().await?;
         let count = found.len();
         for command in found {
@@ -127,9 +133,15 @@ impl DispatchLoop {
     pub async fn turn(&mut self) {
         let mut turn = Turn::at(self.parts.clock.now(), self.parts.clock.instant());
         let gathered = self.gather(turn.instant);
-        match self.look_up(&gathered).await {
-            Ok(known) => turn.known = known,
-            Err(error) => return self.give_up(gathered, &Arc::new(error), turn.instant),
+        let elsewhere = self.look_up_elsewhere(&gathered.evidence).await;
+        match (self.look_up(&gathered).await, elsewhere) {
+            (Ok(known), Ok(elsewhere)) => {
+                turn.known = known;
+                turn.elsewhere = elsewhere;
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                return self.give_up(gathered, &Arc::new(error), turn.instant);
+            }
         }
         for evidence in gathered.evidence {
             self.plan_evidence(&mut turn, evidence);
@@ -141,9 +153,10 @@ impl DispatchLoop {
             self.plan_deadline(&mut turn, id);
         }
         if gathered.batches {
-            self.plan_batches(&mut turn);
+            self.plan_batches(&mut turn).await;
         }
         self.carry_out(turn).await;
+        self.tell_moved();
     }
 
     fn gather(&mut self, now: Instant) -> Gathered {
@@ -168,25 +181,33 @@ impl DispatchLoop {
         }
     }
 
-    /// Reads the commands that are spoken of and not pending here.
+    /// Reads the commands that are spoken of and not pending here, or may have
+    /// moved elsewhere.
     async fn look_up(&self, gathered: &Gathered) -> Result<HashMap<CommandId, Command>, PortError> {
-        let acked = gathered.evidence.iter().filter_map(|it| match it {
-            Evidence::Ack(ticket) => Some(ticket.ack.command),
-            Evidence::Report { .. } | Evidence::Observed(_) | Evidence::NotSent(..) => None,
+        let spoken_of = gathered.evidence.iter().filter_map(|it| match it {
+            Evidence::Moved(id) => self.pending.get(*id).map(|_| *id),
+            other => other
+                .speaks_of()
+                .filter(|id| self.pending.get(*id).is_none()),
         });
         let asked = gathered.requests.iter().filter_map(|it| match it {
             Request::Cancel(ticket) => Some(ticket.id),
             Request::Wait(id, _) => Some(*id),
             Request::Send(_) | Request::Batch(_) | Request::LetGo => None,
         });
-        let unknown: HashSet<CommandId> = acked
-            .chain(asked)
-            .filter(|id| self.pending.get(*id).is_none())
-            .collect();
-        if unknown.is_empty() {
+        let asked = asked.filter(|id| self.pending.get(*id).is_none());
+        let mut ids: HashSet<CommandId> = spoken_of.chain(asked).collect();
+        if gathered
+            .evidence
+            .iter()
+            .any(|it| matches!(it, Evidence::Gap))
+        {
+            ids.extend(self.pending.all());
+        }
+        if ids.is_empty() {
             return Ok(HashMap::new());
         }
-        let ids: Vec<CommandId> = unknown.into_iter().collect();
+        let ids: Vec<CommandId> = ids.into_iter().collect();
         let found = self.parts.store.get(&ids).await?;
         Ok(found.into_iter().map(|it| (it.id, it)).collect())
     }

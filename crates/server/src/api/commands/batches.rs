@@ -189,6 +189,7 @@ fn in_targets(error: SendError, targets: &[(DeviceId, SocketId)]) -> Problem {
         | SendError::KeyReused
         | SendError::Overloaded
         | SendError::Stopping
+        | SendError::HotState(_)
         | SendError::Port(_) => error.into(),
     }
 }

@@ -77,6 +77,12 @@ impl From<SendError> for Problem {
                 busy("/problems/overloaded", "Overloaded", &detail).retry_after(1)
             }
             SendError::Stopping => busy("/problems/stopping", "Stopping", &detail).retry_after(5),
+            SendError::HotState(_) => busy(
+                "/problems/hot-state-unavailable",
+                "Hot state unavailable",
+                &detail,
+            )
+            .retry_after(1),
             SendError::Port(error) => match &*error {
                 PortError::Unavailable(_) => Self::unavailable(&*error),
                 PortError::Corrupt(_) => Self::server(&*error),

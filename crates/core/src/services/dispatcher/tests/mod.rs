@@ -2,6 +2,8 @@
 
 mod batches;
 mod interleavings;
+mod nodes;
+mod nodes_interleaved;
 mod sending;
 mod settling;
 
@@ -110,6 +112,7 @@ impl Outlet for Heard {
                 "settled"
             }
             Change::Late => "late",
+            Change::Elsewhere => "elsewhere",
         };
         let state = command.progress.state.name();
         self.changes
@@ -254,17 +257,21 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let store = Arc::new(TestStore::default());
+        Self::on(Arc::default(), Arc::new(ManualClock::at(NOON)), None)
+    }
+
+    /// A process on `store`, perhaps one of several.
+    fn on(store: Arc<TestStore>, clock: Arc<ManualClock>, nodes: Option<CommandNodes>) -> Self {
         let sink = Arc::new(TestSink::default());
         let fleet = Arc::new(TestFleet::default());
         let heard = Arc::new(Heard::default());
-        let clock = Arc::new(ManualClock::at(NOON));
         let (dispatcher, commands) = dispatcher(DispatcherParts {
             store: store.clone(),
             sink: sink.clone(),
             fleet: fleet.clone(),
             outlet: heard.clone(),
             clock: clock.clone(),
+            nodes,
         });
         Self {
             store,

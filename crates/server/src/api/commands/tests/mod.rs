@@ -98,6 +98,7 @@ async fn api() -> Api {
         fleet: Arc::new(TestFleet::default()),
         outlet: Arc::new(Nobody),
         clock: clock.clone(),
+        nodes: None,
     });
     commands.recover().await.unwrap();
     let caller = Caller {
