@@ -17,9 +17,7 @@ use crate::ports::history::{
     PeriodSince, Rebuilt, SeriesId, Tier, Usage,
 };
 use crate::ports::journal::Progress;
-use crate::rollup::{
-    Bucket, BucketAt, Context, Level, Minutes, Series, SeriesRows, coarsen, quarter_start, rebuild,
-};
+use crate::rollup::{Bucket, BucketAt, Context, Level, Minutes, Series, SeriesRows, rebuild};
 use crate::sample::{DeviceSample, Sample};
 use crate::site::{Days, LocalDay, SiteZone};
 
@@ -81,13 +79,7 @@ impl MemoryHistory {
 
     fn levels(&self, minutes: &[BucketAt]) -> [(Level, Vec<BucketAt>); 3] {
         let mut days = Days::new(self.zone.clone());
-        let quarters = coarsen(minutes, quarter_start);
-        let day_buckets = coarsen(&quarters, |ts| days.day_of(ts).1);
-        [
-            (Level::Minute, minutes.to_vec()),
-            (Level::Quarter, quarters),
-            (Level::Day, day_buckets),
-        ]
+        Level::ALL.map(|level| (level, level.of_minutes(minutes, &mut days)))
     }
 }
 
@@ -102,7 +94,7 @@ impl HistoryStore for MemoryHistory {
         let mut state = self.state();
         let floor = state.floors.raw.unwrap_or(EARLIEST);
         let mut appended = Appended::default();
-        for run in samples.chunk_by(|a, b| series_of(a) == series_of(b)) {
+        for run in samples.chunk_by(|a, b| SeriesId::from(a) == SeriesId::from(b)) {
             let acceptable: Vec<Sample> = run
                 .iter()
                 .map(|it| it.sample)
@@ -112,7 +104,7 @@ impl HistoryStore for MemoryHistory {
             if acceptable.is_empty() {
                 continue;
             }
-            let kept = state.series.entry(series_of(&run[0])).or_default();
+            let kept = state.series.entry(SeriesId::from(&run[0])).or_default();
             let mut minutes = Minutes::default();
             let Ok(absorbed) = kept
                 .end
@@ -341,13 +333,6 @@ impl Kept {
 fn pop_before<T>(rows: &mut BTreeMap<Timestamp, T>, end: Timestamp) -> bool {
     let old = rows.first_key_value().is_some_and(|(ts, _)| *ts < end);
     old && rows.pop_first().is_some()
-}
-
-fn series_of(sample: &DeviceSample) -> SeriesId {
-    SeriesId {
-        device: sample.device,
-        socket: sample.sample.socket,
-    }
 }
 
 #[cfg(test)]

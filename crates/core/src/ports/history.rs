@@ -27,6 +27,15 @@ pub struct SeriesId {
     pub socket: SocketId,
 }
 
+impl From<&DeviceSample> for SeriesId {
+    fn from(it: &DeviceSample) -> Self {
+        Self {
+            device: it.device,
+            socket: it.sample.socket,
+        }
+    }
+}
+
 /// What [`HistoryStore::append`] did with a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Appended {
@@ -201,14 +210,16 @@ pub trait HistoryUpkeep: Debug + Send + Sync + 'static {
     /// When the store does not answer.
     async fn series(&self) -> Result<Vec<SeriesId>, PortError>;
 
-    /// How many rows of `tier` are older than `before`.
+    /// How many rows of `tier` [`HistoryUpkeep::expire`] would drop.
     ///
     /// # Errors
     /// When the store does not answer.
     async fn expirable(&self, tier: Tier, before: Timestamp) -> Result<u64, PortError>;
 
     /// Drops at most about `limit` rows of `tier` from before `before`, a start
-    /// of a local day, which becomes the tier's floor. The last samples of each
+    /// of a local day, which becomes the tier's floor: what is older is not
+    /// seen any more. A store that can drop a whole day at once does so,
+    /// however many rows it has, and may keep a day that is over only in part. The last samples of each
     /// series before it stay, so that what comes next is judged rightly.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! What a bucket holds, and a run of minute buckets under construction.
 
+use std::ops::Range;
+
 use crate::clock::Timestamp;
 use crate::energy::{Cause, DWMS_PER_DWH, Entry};
 use crate::sample::Sample;
@@ -165,6 +167,24 @@ impl Minutes {
     #[must_use]
     pub fn as_slice(&self) -> &[BucketAt] {
         &self.0
+    }
+
+    /// Takes out the buckets that start before `ts`, unless they are empty.
+    pub(super) fn take_before(&mut self, ts: Timestamp) -> Vec<BucketAt> {
+        let end = self.0.partition_point(|at| at.start < ts);
+        let taken = self.0.drain(..end);
+        taken.filter(|at| !at.bucket.is_empty()).collect()
+    }
+
+    /// Takes out the buckets that start in `range`.
+    pub fn remove(&mut self, range: &Range<Timestamp>) {
+        self.0.retain(|at| !range.contains(&at.start));
+    }
+
+    /// From buckets in order of time, each once; `None` where they are not.
+    pub(super) fn from_sorted(buckets: Vec<BucketAt>) -> Option<Self> {
+        let is_sorted = buckets.is_sorted_by(|a, b| a.start < b.start);
+        is_sorted.then_some(Self(buckets))
     }
 
     /// Empties it.

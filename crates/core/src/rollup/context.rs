@@ -76,6 +76,19 @@ impl Context {
         self.remember(sample);
     }
 
+    /// The last power and the last counter reading that still speak.
+    pub(super) const fn parts(&self) -> (Option<(Timestamp, i32)>, Option<Reading>) {
+        (self.power, self.counter)
+    }
+
+    /// The inverse of [`Context::parts`].
+    pub(super) const fn from_parts(
+        power: Option<(Timestamp, i32)>,
+        counter: Option<Reading>,
+    ) -> Self {
+        Self { power, counter }
+    }
+
     fn forget(&mut self, sample: &Sample) {
         self.power = self.power.filter(|(ts, _)| !older_than_gap(*ts, sample.ts));
         if sample.values.energy_dwh.is_none() {

@@ -9,13 +9,17 @@
 
 mod bucket;
 mod context;
+mod levels;
 mod rebuild;
 mod series;
+mod tail;
 
 pub use bucket::{Bucket, BucketAt, Energy, Minutes};
 pub use context::Context;
+pub use levels::{add_up, differing};
 pub use rebuild::rebuild;
 pub use series::{Absorbed, Series, SeriesRows};
+pub use tail::{SeriesTail, Tail};
 
 use crate::clock::Timestamp;
 

@@ -65,6 +65,20 @@ impl Series {
         Ok(Self { newest, context })
     }
 
+    /// The newest sample's time.
+    #[must_use]
+    pub const fn newest(&self) -> Option<Timestamp> {
+        self.newest
+    }
+
+    pub(super) const fn parts(&self) -> (Option<Timestamp>, Context) {
+        (self.newest, self.context)
+    }
+
+    pub(super) const fn from_parts(newest: Option<Timestamp>, context: Context) -> Self {
+        Self { newest, context }
+    }
+
     /// Takes `samples`, in order of time, beside `rows`, which must not hold
     /// them yet; adds to `out` what the rollups change by. Of two samples with
     /// one time the first counts.
