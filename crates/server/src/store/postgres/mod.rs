@@ -8,6 +8,7 @@ mod connect;
 #[expect(dead_code, reason = "for the adapters")]
 mod convert;
 mod error;
+mod history;
 mod pool;
 mod schema;
 #[cfg(test)]
@@ -18,5 +19,6 @@ mod tls;
 mod url;
 
 pub use error::OpenError;
+pub use history::{HISTORY, PostgresHistory};
 pub use pool::{Postgres, PostgresSettings};
 pub use schema::{Area, Code, DORMOUSE, Flavour, Migration, Work};

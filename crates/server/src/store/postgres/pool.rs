@@ -198,7 +198,6 @@ impl Postgres {
     }
 
     /// The row that a statement answers, if any.
-    #[expect(dead_code, reason = "for the adapters")]
     pub(crate) async fn query_opt(
         &self,
         sql: &str,
@@ -213,7 +212,6 @@ impl Postgres {
     }
 
     /// How many rows a statement changed.
-    #[expect(dead_code, reason = "for the adapters")]
     pub(crate) async fn execute(
         &self,
         sql: &str,

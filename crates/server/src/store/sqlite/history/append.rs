@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::RwLock;
 
 use dormouse_core::clock::Timestamp;
-use dormouse_core::ports::history::{Appended, EARLIEST, LATEST};
+use dormouse_core::ports::history::{Appended, EARLIEST, LATEST, SeriesId};
 use dormouse_core::ports::journal::{JournalPosition, Progress};
-use dormouse_core::rollup::{Level, coarsen, quarter_start};
+use dormouse_core::rollup::Level;
 use dormouse_core::sample::{DeviceSample, Sample};
 use dormouse_core::site::{Days, SiteZone};
 use rusqlite::{Connection, params};
 
-use super::fresh::{Fresh, FreshSeries, series_of};
+use super::fresh::Fresh;
 use super::keys::SeriesKey;
 use super::tables::{add_buckets, fact, insert_recent, insert_samples, set_fact};
 use super::write;
@@ -26,9 +26,9 @@ pub(super) fn append(
     let floor = fact(db, "raw_floor")?.map_or(EARLIEST, Timestamp::from_millis);
     let mut appended = Appended::default();
     let mut acceptable: Vec<Sample> = Vec::new();
-    for run in batch.chunk_by(|a, b| series_of(a) == series_of(b)) {
+    for run in batch.chunk_by(|a, b| SeriesId::from(a) == SeriesId::from(b)) {
         acceptable.clear();
-        let series = SeriesKey::of(series_of(&run[0]));
+        let series = SeriesKey::of(SeriesId::from(&run[0]));
         if series.is_some() {
             let samples = run.iter().map(|it| it.sample);
             acceptable.extend(samples.filter(|it| (floor..LATEST).contains(&it.ts)));
@@ -63,31 +63,15 @@ pub(super) fn move_fresh(db: &Connection, fresh: &Fresh, zone: SiteZone) -> rusq
     for (series, fresh) in &in_order {
         insert_samples(db, **series, &fresh.samples)?;
     }
-    for level in [Level::Minute, Level::Quarter, Level::Day] {
+    for level in Level::ALL {
         for (series, fresh) in &in_order {
-            let buckets = fresh.buckets(level, &mut days);
+            let buckets = level.of_minutes(fresh.minutes.as_slice(), &mut days);
             add_buckets(db, **series, level, &buckets, &mut days)?;
         }
     }
     db.prepare_cached("DELETE FROM recent")?.execute([])?;
     set_fact(db, "generation", fresh.generation + 1)?;
     Ok(true)
-}
-
-impl FreshSeries {
-    /// What the fresh samples change in the buckets of `level`.
-    pub(super) fn buckets(
-        &self,
-        level: Level,
-        days: &mut Days,
-    ) -> Vec<dormouse_core::rollup::BucketAt> {
-        let minutes = self.minutes.as_slice();
-        match level {
-            Level::Minute => minutes.to_vec(),
-            Level::Quarter => coarsen(minutes, quarter_start),
-            Level::Day => coarsen(minutes, |ts| days.day_of(ts).1),
-        }
-    }
 }
 
 fn save_progress(db: &Connection, progress: &Progress) -> rusqlite::Result<()> {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use dormouse_core::clock::Timestamp;
 use dormouse_core::ports::history::SeriesId;
 use dormouse_core::rollup::{Absorbed, Context, Minutes, Series, SeriesRows};
-use dormouse_core::sample::{DeviceSample, Sample};
+use dormouse_core::sample::Sample;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::keys::SeriesKey;
@@ -42,8 +42,8 @@ impl Fresh {
             ..Self::default()
         };
         let recent = tables::recent(db)?;
-        for run in recent.chunk_by(|a, b| series_of(a) == series_of(b)) {
-            if let Some(series) = SeriesKey::of(series_of(&run[0])) {
+        for run in recent.chunk_by(|a, b| SeriesId::from(a) == SeriesId::from(b)) {
+            if let Some(series) = SeriesKey::of(SeriesId::from(&run[0])) {
                 let samples: Vec<Sample> = run.iter().map(|it| it.sample).collect();
                 fresh.absorb(db, series, &samples)?;
             }
@@ -184,11 +184,4 @@ pub(super) fn interleave(mut kept: Vec<Sample>, fresh: &[Sample], limit: usize) 
     }
     kept.truncate(limit);
     kept
-}
-
-pub(super) fn series_of(sample: &DeviceSample) -> SeriesId {
-    SeriesId {
-        device: sample.device,
-        socket: sample.sample.socket,
-    }
 }

@@ -93,7 +93,7 @@ impl HistoryStore for SqliteHistory {
             .read(move |db| {
                 let mut days = Days::new(zone.clone());
                 let fresh = part(&lock(&fresh), |it| match it.series.get(&series) {
-                    Some(it) => it.buckets(level, &mut days),
+                    Some(it) => level.of_minutes(it.minutes.as_slice(), &mut days),
                     None => Vec::new(),
                 });
                 read::buckets(db, series, level, range, &zone, fresh)
@@ -233,8 +233,8 @@ fn fresh_fleet(fresh: &Fresh, level: Level, zone: &SiteZone) -> Vec<FleetEnergy>
     let mut all = Vec::new();
     for (key, fresh) in &fresh.series {
         let series = key.id();
-        let buckets = fresh.buckets(level, &mut days).into_iter();
-        all.extend(buckets.map(|at| FleetEnergy {
+        let buckets = level.of_minutes(fresh.minutes.as_slice(), &mut days);
+        all.extend(buckets.into_iter().map(|at| FleetEnergy {
             series,
             start: at.start,
             energy_wh: at.bucket.energy.total_wh(),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use dormouse_core::clock::Timestamp;
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::ports::history::{EARLIEST, FleetEnergy, Floors, PeriodSince};
-use dormouse_core::rollup::{BucketAt, Level};
+use dormouse_core::rollup::{BucketAt, Level, add_up};
 use dormouse_core::sample::Sample;
 use dormouse_core::site::{LocalDay, SiteZone};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -75,7 +75,7 @@ pub(super) fn buckets(
         None => day_buckets(&snapshot, series, &range, zone)?,
     };
     snapshot.commit()?;
-    add_up(&mut kept, fresh, &range);
+    add_up(&mut kept, &fresh, &range);
     Ok(kept)
 }
 
@@ -127,20 +127,6 @@ pub(super) fn day_buckets(
         day = day.plus(1);
     }
     Ok(buckets)
-}
-
-/// Adds differences to buckets; both are in order of time.
-fn add_up(kept: &mut Vec<BucketAt>, fresh: Vec<BucketAt>, range: &Range<Timestamp>) {
-    for at in fresh {
-        if !range.contains(&at.start) {
-            continue;
-        }
-        match kept.binary_search_by_key(&at.start, |it| it.start) {
-            Ok(index) => kept[index].bucket.add(&at.bucket),
-            Err(index) => kept.insert(index, at),
-        }
-    }
-    kept.retain(|at| !at.bucket.is_empty());
 }
 
 /// The buckets of every series that start in `range`.

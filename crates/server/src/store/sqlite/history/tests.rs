@@ -7,7 +7,9 @@ use std::task::Poll;
 use dormouse_core::clock::Timestamp;
 use dormouse_core::contract::history_store;
 use dormouse_core::ids::{DeviceKey, SocketId};
-use dormouse_core::ports::history::{EARLIEST, HistoryStore, HistoryUpkeep, LATEST, SeriesId};
+use dormouse_core::ports::history::{
+    EARLIEST, HistoryStore, HistoryUpkeep, LATEST, SeriesId, Tier,
+};
 use dormouse_core::rollup::{Bucket, BucketAt, Level};
 use dormouse_core::sample::{DeviceSample, Sample, Values};
 use rusqlite::Connection;
@@ -238,6 +240,27 @@ async fn days_follow_a_change_of_the_sites_zone() {
     let store = SqliteHistory::open(&path, zone).await.unwrap();
     let days = store.buckets(series(1), Level::Day, EARLIEST..LATEST).await;
     assert_eq!(sum(days.unwrap()), (1, in_utc));
+}
+
+#[tokio::test]
+async fn no_step_of_retention_drops_more_than_it_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("h.db")).await;
+    for n in 0..20 {
+        store.append(minute(n), None).await.unwrap();
+    }
+    let before = minute(20)[0].sample.ts;
+    let mut steps = Vec::new();
+    loop {
+        let step = store.expire(Tier::Raw, before, 100).await.unwrap();
+        steps.push(step.rows);
+        if step.done {
+            break;
+        }
+    }
+    // All but the last five minutes of each series.
+    assert_eq!(steps.iter().sum::<u64>(), 3 * 179);
+    assert!(steps.iter().all(|rows| *rows <= 100), "{steps:?}");
 }
 
 #[tokio::test]

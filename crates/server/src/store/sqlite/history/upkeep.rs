@@ -1,12 +1,11 @@
 //! Keeping history in bounds and its rollups true, a small step at a time.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use dormouse_core::clock::Timestamp;
 use dormouse_core::energy::GAP_MS;
 use dormouse_core::ports::history::{EARLIEST, Expired, Rebuilt, SeriesId, Tier, Usage};
-use dormouse_core::rollup::{BucketAt, Level, coarsen, quarter_start, rebuild};
+use dormouse_core::rollup::{BucketAt, Level, differing, rebuild};
 use dormouse_core::site::{Days, SiteZone};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -228,18 +227,13 @@ pub(super) fn rebuild_day(
         return Ok(Rebuilt::default());
     }
     let minutes = rebuild(&mut Rows::kept(db, series), range)?;
-    let quarters = coarsen(&minutes, quarter_start);
-    let days = coarsen(&minutes, |_| range.start);
     let mut rebuilt = Rebuilt {
         minutes: minutes.len(),
         corrected: 0,
     };
     let mut civil = Days::new(zone.clone());
-    for (level, is) in [
-        (Level::Minute, minutes),
-        (Level::Quarter, quarters),
-        (Level::Day, days),
-    ] {
+    for level in Level::ALL {
+        let is = level.of_minutes(&minutes, &mut civil);
         let was = match Unit::of(level) {
             Some(unit) => unit_buckets(db, series, level, unit, range)?,
             None => day_buckets(db, series, range, zone)?,
@@ -256,14 +250,6 @@ pub(super) fn rebuild_day(
         add_buckets(db, series, level, &is, &mut civil)?;
     }
     Ok(rebuilt)
-}
-
-fn differing(was: &[BucketAt], is: &[BucketAt]) -> usize {
-    let was: BTreeMap<_, _> = was.iter().map(|at| (at.start, at.bucket)).collect();
-    let is: BTreeMap<_, _> = is.iter().map(|at| (at.start, at.bucket)).collect();
-    let wrong = is.iter().filter(|(at, it)| was.get(at) != Some(it)).count();
-    let gone = was.keys().filter(|at| !is.contains_key(at)).count();
-    wrong + gone
 }
 
 /// Derives the days again where the site's zone is not the one they were made
