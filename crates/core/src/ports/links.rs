@@ -13,8 +13,10 @@ use crate::wire::EnrolBody;
 /// Why a device's session is closed by the platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KickReason {
-    /// Its credentials were replaced or revoked.
+    /// Its credentials were replaced.
     CredentialsChanged,
+    /// Its credentials were taken away.
+    Revoked,
     /// The device was deleted.
     Deleted,
     /// It was refused in the inbox, or the join key changed.

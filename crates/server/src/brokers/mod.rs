@@ -5,11 +5,9 @@ mod account;
 pub mod emqx;
 pub mod mosquitto;
 mod rendered;
-mod revoker;
 
 pub use account::{AccountName, InvalidAccountName};
 pub use rendered::Rendered;
-pub use revoker::{Revocation, Revoker};
 
 use dormouse_core::topic::Topics;
 

@@ -247,9 +247,14 @@ pub(super) fn difference(
 }
 
 /// Whether a change ends the device's session, and why.
-pub(super) const fn kick_for(change: DeviceChange) -> Option<KickReason> {
+pub(super) const fn kick_for(change: DeviceChange, access: &DeviceAccess) -> Option<KickReason> {
     match change {
-        DeviceChange::CredentialsChanged => Some(KickReason::CredentialsChanged),
+        DeviceChange::CredentialsChanged => Some(match access {
+            DeviceAccess::None => KickReason::Revoked,
+            DeviceAccess::Joining(_) | DeviceAccess::Credentials(_) => {
+                KickReason::CredentialsChanged
+            }
+        }),
         DeviceChange::Deleted => Some(KickReason::Deleted),
         DeviceChange::Rejected => Some(KickReason::Refused),
         DeviceChange::Added

@@ -188,7 +188,7 @@ impl Registry {
             return None;
         }
         let change = change.or_else(|| edit::difference(before.as_ref(), &device, &access))?;
-        if let Some(reason) = edit::kick_for(change) {
+        if let Some(reason) = edit::kick_for(change, &access) {
             self.parts.sessions.kick(&device.id, reason);
         }
         match change {

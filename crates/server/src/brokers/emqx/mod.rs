@@ -1,13 +1,19 @@
-//! EMQX 5.8: its configuration files.
+//! EMQX 5.8: its configuration files, and its REST API, by which it hears of
+//! devices that may no longer come in.
 
 mod acl;
+mod api;
 mod conf;
+mod sessions;
 
 use std::net::SocketAddr;
 
 use dormouse_core::secret::Secret;
 
 use super::{Rendered, Rules, TlsListener};
+
+pub use api::{ApiError, ApiSettings, EmqxApi};
+pub use sessions::{EmqxSessions, SessionsWorker};
 
 /// The API key's name that Dormouse uses.
 pub const API_KEY: &str = "dormouse";

@@ -1,7 +1,9 @@
-//! Mosquitto 2: its configuration, password and ACL files.
+//! Mosquitto 2: its configuration, password and ACL files, which are kept up
+//! to date.
 
 mod acl;
 mod conf;
+mod files;
 mod passwords;
 
 use std::collections::BTreeMap;
@@ -14,7 +16,8 @@ use dormouse_core::secret::{DeviceDigest, Secret};
 
 use super::{AccountName, ClientCertificates, Rendered, Rules, TlsListener};
 
-pub use acl::acl_file;
+pub use acl::{ForeignAcl, acl_file, update_acl};
+pub use files::{FilesError, FilesSettings, FilesWorker, MosquittoFiles, Reload};
 pub use passwords::PasswordFile;
 
 /// What a Mosquitto is configured for.
