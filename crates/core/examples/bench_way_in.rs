@@ -12,7 +12,7 @@ use dormouse_core::ids::DeviceKey;
 use dormouse_core::memory::{MemoryHot, MemoryJournal};
 use dormouse_core::ports::hot::HotState;
 use dormouse_core::ports::journal::{Chunk, JournalReader, Receipt};
-use dormouse_core::record::{EventRecord, Record};
+use dormouse_core::record::{Entry, EventRecord, Record};
 use dormouse_core::sample::Sample;
 use dormouse_core::services::ingest::{Downstream, Inbound, Ingest};
 use dormouse_core::topic::Channel;
@@ -92,14 +92,14 @@ async fn main() {
     println!("{:32} {:6} bytes", "record", bytes / chunks.len());
     let mut records = Vec::new();
     time("decode a record", || {
-        records.extend(chunks.iter().flat_map(Chunk::records).map(Record::decode));
+        records.extend(chunks.iter().flat_map(Chunk::records).map(Entry::decode));
         records.len() as u64
     });
 
     let hot = MemoryHot::default();
     time("ring and latest", || {
         for record in records.iter().flatten() {
-            if let Record::Telemetry(telemetry) = record {
+            if let Entry::Record(Record::Telemetry(telemetry)) = record {
                 hot.put(telemetry.device, &telemetry.samples);
             }
         }

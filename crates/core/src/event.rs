@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
+use crate::device::Device;
 use crate::ids::{DeviceId, DeviceKey, EventId, SocketId};
+use crate::record::EventRecord;
 
 /// How much an event matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -157,6 +159,24 @@ pub struct Event {
     pub origin: Origin,
     /// Details, free in form.
     pub data: Value,
+}
+
+impl Event {
+    /// What `device` reported itself, received at `received_at`.
+    #[must_use]
+    pub fn of_device(device: &Device, record: &EventRecord, received_at: Timestamp) -> Self {
+        Self {
+            id: record.id,
+            device: Some((device.key, device.id.clone())),
+            socket: Some(record.socket),
+            kind: EventType::Device(record.kind.clone()),
+            severity: Severity::of_device_event(&record.kind),
+            ts: record.ts,
+            received_at,
+            origin: Origin::Device,
+            data: record.data.clone(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@
 
 use dormouse_core::clock::Timestamp;
 use dormouse_core::decode::decode_all;
-use dormouse_core::record::Record;
+use dormouse_core::record::Entry;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
     decode_all(body, Timestamp::from_millis(1_767_323_045_000));
-    std::hint::black_box(Record::decode(body));
+    std::hint::black_box(Entry::decode(body));
 });

@@ -64,6 +64,24 @@ impl Table {
     }
 }
 
+impl MemoryDevices {
+    /// Keeps those of `reports` that are newer than what is stored.
+    pub(super) fn save_newer_reports(&self, reports: Vec<(DeviceKey, Arc<Reported>)>) {
+        let mut table = lock(&self.0);
+        for (key, reported) in reports {
+            if let Some(row) = table.rows.get_mut(&key)
+                && row
+                    .device
+                    .reported
+                    .as_ref()
+                    .is_none_or(|it| it.at < reported.at)
+            {
+                row.device.reported = Some(reported);
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl DeviceStore for MemoryDevices {
     async fn changed_since(&self, revision: i64) -> Result<Vec<StoredDevice>, PortError> {

@@ -15,6 +15,7 @@ use crate::ports::journal::{AppendError, Chunk, Importance, Journal, JournalRead
 pub struct MemoryJournal {
     state: Mutex<State>,
     durable: watch::Sender<u64>,
+    id: u64,
     capacity: usize,
     replay_end: u64,
 }
@@ -38,9 +39,16 @@ impl MemoryJournal {
         Self {
             state: Mutex::default(),
             durable: watch::Sender::new(0),
+            id: 1,
             capacity,
             replay_end: 0,
         }
+    }
+
+    /// With an identity of its own, one of several beside each other.
+    #[must_use]
+    pub fn with_id(self, id: u64) -> Self {
+        Self { id, ..self }
     }
 
     /// The same records, as the next process finds them.
@@ -54,6 +62,7 @@ impl MemoryJournal {
                 used: state.used,
             }),
             durable: watch::Sender::new(end),
+            id: self.id,
             capacity: self.capacity,
             replay_end: end,
         }
@@ -99,7 +108,7 @@ impl Journal for MemoryJournal {
 #[async_trait]
 impl JournalReader for MemoryJournal {
     fn id(&self) -> u64 {
-        1
+        self.id
     }
 
     fn start(&self) -> u64 {

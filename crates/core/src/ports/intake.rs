@@ -43,6 +43,18 @@ pub struct IntakeBatch {
     pub position: Option<JournalPosition>,
 }
 
+impl IntakeBatch {
+    /// Whether there is nothing in it to keep.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+            && self.inboxes.is_empty()
+            && self.events.is_empty()
+            && self.reports.is_empty()
+            && self.position.is_none()
+    }
+}
+
 /// Begins transactions.
 #[async_trait]
 pub trait IntakeStore: Debug + Send + Sync + 'static {

@@ -7,6 +7,7 @@ use dormouse_core::clock::Timestamp;
 use dormouse_core::command::SocketReport;
 use dormouse_core::decode::{Ack, Status};
 use dormouse_core::device::{Device, Reported};
+use dormouse_core::event::Event;
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::live::LiveHub;
 use dormouse_core::ports::journal::Receipt;
@@ -166,7 +167,7 @@ impl Downstream for Inflow {
         if let Some(device) = self.parts.registry.by_key(device) {
             self.parts
                 .events
-                .announce(&super::device_event(&device, event, at));
+                .announce(&Event::of_device(&device, event, at));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use dormouse_core::event::Event;
 use dormouse_core::ports::history::HistoryStore;
 use dormouse_core::ports::journal::Progress;
 use dormouse_core::ports::{EventStore, PortError};
@@ -54,7 +55,7 @@ impl Keeper for JournalKeeper {
             match control.body {
                 ControlBody::Event(record) => {
                     if let Some(device) = self.parts.registry.by_key(control.device) {
-                        events.push(super::device_event(&device, &record, control.at));
+                        events.push(Event::of_device(&device, &record, control.at));
                     }
                 }
                 ControlBody::Status(status) if replayed && status.online => {

@@ -13,7 +13,7 @@ use super::ingest::{Inbox, Ingest};
 use crate::ids::DeviceKey;
 use crate::ports::PortError;
 use crate::ports::journal::{Chunk, JournalPosition, JournalReader, Progress};
-use crate::record::{Control, Record};
+use crate::record::{Control, Entry, Record};
 use crate::sample::DeviceSample;
 
 /// The bytes of the journal that one batch takes: some 100,000 samples.
@@ -105,11 +105,11 @@ impl Drain {
             let Some(last) = chunks.last() else { break };
             at = last.end;
             for record in chunks.iter().flat_map(Chunk::records) {
-                if let Some(record) = Record::decode(record) {
-                    current
-                        .entry(device_of(&record))
-                        .or_default()
-                        .apply(&record);
+                if let Some(entry) = Entry::decode(record) {
+                    let inbox = current.entry(entry.device()).or_default();
+                    if let Some(record) = judged(inbox, entry) {
+                        inbox.apply(&record);
+                    }
                 }
             }
         }
@@ -189,16 +189,18 @@ impl Drain {
 
 impl Batch {
     fn take(&mut self, bytes: &[u8], inboxes: &HashMap<DeviceKey, Inbox>) {
-        let Some(record) = Record::decode(bytes) else {
+        let Some(entry) = Entry::decode(bytes) else {
             self.unreadable += 1;
             return;
         };
+        let device = entry.device();
+        let record = match entry {
+            Entry::Record(record) => Some(record),
+            Entry::Readings(_) => judged(self.inbox(device, inboxes), entry),
+        };
+        let Some(record) = record else { return };
         if Inbox::matters(&record) {
-            let device = device_of(&record);
-            self.changed
-                .entry(device)
-                .or_insert_with(|| inboxes.get(&device).cloned().unwrap_or_default())
-                .apply(&record);
+            self.inbox(device, inboxes).apply(&record);
         }
         match record {
             Record::Telemetry(telemetry) => {
@@ -211,6 +213,12 @@ impl Batch {
         }
     }
 
+    /// The device's inbox as it will be after the batch.
+    fn inbox(&mut self, device: DeviceKey, before: &HashMap<DeviceKey, Inbox>) -> &mut Inbox {
+        let changed = self.changed.entry(device);
+        changed.or_insert_with(|| before.get(&device).cloned().unwrap_or_default())
+    }
+
     /// By device, socket and time; stable, so that of equal ones the first to
     /// arrive stays first.
     fn sort(&mut self) {
@@ -219,10 +227,12 @@ impl Batch {
     }
 }
 
-const fn device_of(record: &Record) -> DeviceKey {
-    match record {
-        Record::Telemetry(telemetry) => telemetry.device,
-        Record::Control(control) => control.device,
+/// What is new of an entry. Most were judged before they were appended; what a
+/// process on another database left behind was not.
+fn judged(inbox: &Inbox, entry: Entry) -> Option<Record> {
+    match entry {
+        Entry::Record(record) => Some(record),
+        Entry::Readings(readings) => inbox.judge_readings(&readings).map(Record::Telemetry),
     }
 }
 

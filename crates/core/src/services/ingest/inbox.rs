@@ -4,10 +4,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::Decoded;
+use super::stamp::{ack_print, event_print, stamped};
 use super::window::Window;
 use crate::clock::Timestamp;
 use crate::decode::Sequence;
-use crate::record::{ControlBody, Record, Telemetry};
+use crate::record::{Control, ControlBody, Readings, Record, Telemetry};
 use crate::varint::{Reader, put, put_signed};
 
 /// How many events and acks without a sequence are remembered.
@@ -33,6 +35,8 @@ pub(crate) struct Inbox {
     previous_boot: Option<u32>,
     /// Fingerprints of events and acks without a sequence, oldest first.
     recent: VecDeque<u64>,
+    /// The stamp of the last report handed on by [`Inbox::stamp_report`].
+    reported_at: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,17 +57,44 @@ impl Inbox {
         self.last_ts
     }
 
-    /// Whether a control message came before.
-    pub(super) fn has_control(&self, place: Option<Sequence>, fingerprint: u64) -> bool {
+    /// Whether an ack or event came before.
+    fn has_control(&self, place: Option<Sequence>, fingerprint: u64) -> bool {
         match place {
             Some(place) => self.control.contains(place),
             None => self.recent.contains(&fingerprint),
         }
     }
 
+    /// What is new of a message; `None` for a repeat, or a report that is not
+    /// the newest.
+    pub(crate) fn judge(&self, message: Decoded) -> Option<Record> {
+        match message {
+            Decoded::Readings(readings) => self.judge_readings(&readings).map(Record::Telemetry),
+            Decoded::Control(control) => self.is_new(&control).then_some(Record::Control(control)),
+        }
+    }
+
+    /// The samples that did not come before; `None` where all did.
+    pub(crate) fn judge_readings(&self, readings: &Readings) -> Option<Telemetry> {
+        let telemetry = stamped(self, readings);
+        (!telemetry.samples.is_empty()).then_some(telemetry)
+    }
+
+    /// Whether a message did not come before; of reports, whether it is newer
+    /// than all that did.
+    pub(crate) fn is_new(&self, control: &Control) -> bool {
+        match &control.body {
+            ControlBody::Status(status) => {
+                self.is_newer(Sequence::of(status.boot, status.seq), control.at)
+            }
+            ControlBody::Ack(ack) => !self.has_control(ack.sequence, ack_print(ack)),
+            ControlBody::Event(event) => !self.has_control(event.sequence, event_print(event.id)),
+        }
+    }
+
     /// Whether a control message is newer than all that came before; without
     /// a place, arrival decides.
-    pub(super) fn is_newer(&self, place: Option<Sequence>, at: Timestamp) -> bool {
+    fn is_newer(&self, place: Option<Sequence>, at: Timestamp) -> bool {
         let (Some(place), Some(newest)) = (place, self.newest) else {
             return true;
         };
@@ -71,6 +102,14 @@ impl Inbox {
             return place.seq > newest.place.seq;
         }
         self.previous_boot != Some(place.boot) || at.since(newest.since) > LATE_START
+    }
+
+    /// The stamp of the newest report, received at `at`: later than that of
+    /// every one before it, though another node with another clock had those.
+    pub(crate) fn stamp_report(&mut self, at: Timestamp) -> Timestamp {
+        let next = Timestamp::from_millis(self.reported_at.as_millis().saturating_add(1));
+        self.reported_at = at.max(next);
+        self.reported_at
     }
 
     /// Remembers a message that was taken.
@@ -82,24 +121,16 @@ impl Inbox {
                     self.apply_control(Sequence::of(status.boot, status.seq), None, control.at);
                 }
                 ControlBody::Ack(ack) => {
-                    self.apply_control(
-                        ack.sequence,
-                        Some(super::stamp::ack_print(ack)),
-                        control.at,
-                    );
+                    self.apply_control(ack.sequence, Some(ack_print(ack)), control.at);
                 }
                 ControlBody::Event(event) => {
-                    self.apply_control(
-                        event.sequence,
-                        Some(super::stamp::event_print(event.id)),
-                        control.at,
-                    );
+                    self.apply_control(event.sequence, Some(event_print(event.id)), control.at);
                 }
             },
         }
     }
 
-    pub(super) fn apply_telemetry(&mut self, telemetry: &Telemetry) {
+    pub(crate) fn apply_telemetry(&mut self, telemetry: &Telemetry) {
         for place in &telemetry.sequences {
             self.telemetry.mark(*place);
         }
@@ -162,6 +193,7 @@ impl Inbox {
         for print in &self.recent {
             put(&mut out, *print);
         }
+        put_signed(&mut out, self.reported_at.as_millis());
         out.into_boxed_slice()
     }
 
@@ -189,6 +221,8 @@ impl Inbox {
         let recent = (0..count)
             .map(|_| reader.unsigned())
             .collect::<Option<VecDeque<_>>>()?;
+        // Older processes did not write it.
+        let reported_at = Timestamp::from_millis(reader.signed().unwrap_or_default());
         Some(Self {
             telemetry,
             control,
@@ -196,6 +230,7 @@ impl Inbox {
             newest,
             previous_boot: previous_boot.and_then(|boot| boot.try_into().ok()),
             recent,
+            reported_at,
         })
     }
 }

@@ -7,6 +7,7 @@
 //! has no room.
 
 mod inbox;
+mod reception;
 mod stamp;
 mod take;
 mod tally;
@@ -14,15 +15,16 @@ mod tally;
 mod tests;
 mod window;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 pub(crate) use inbox::Inbox;
+pub(crate) use reception::{Decoded, Reception};
+pub(crate) use tally::bump;
+
 pub use tally::{LastRefusal, Refusals, Totals};
 
-use tally::{Tally, bump};
-
 use crate::clock::Timestamp;
-use crate::decode::{Ack, Reason, Refusal, Status};
+use crate::decode::{Ack, Reason, Status};
 use crate::ids::DeviceKey;
 use crate::ports::hot::HotState;
 use crate::ports::journal::{Journal, Receipt};
@@ -75,16 +77,10 @@ pub trait Downstream: Send + Sync + 'static {
     fn event(&self, device: DeviceKey, event: &EventRecord, at: Timestamp);
 }
 
-/// Locks over the devices' inboxes; a power of two.
-const SHARDS: usize = 64;
-
-/// The way in.
+/// The way in to a journal.
 pub struct Ingest {
-    shards: Box<[Mutex<Shard>]>,
+    reception: Reception<Inbox>,
     journal: Arc<dyn Journal>,
-    hot: Arc<dyn HotState>,
-    downstream: Arc<dyn Downstream>,
-    tally: Tally,
 }
 
 impl std::fmt::Debug for Ingest {
@@ -92,30 +88,6 @@ impl std::fmt::Debug for Ingest {
         f.debug_struct("Ingest")
             .field("totals", &self.totals())
             .finish_non_exhaustive()
-    }
-}
-
-/// The devices whose keys fall on one lock, by key / [`SHARDS`].
-#[derive(Debug, Default)]
-struct Shard {
-    seats: Vec<Option<Box<Seat>>>,
-}
-
-#[derive(Debug, Default)]
-struct Seat {
-    inbox: Inbox,
-    refusals: Option<Box<Refusals>>,
-    /// Whatever still comes from this device is refused.
-    revoked: bool,
-}
-
-impl Shard {
-    fn seat(&mut self, device: DeviceKey) -> &mut Seat {
-        let index = device.0 as usize / SHARDS;
-        if index >= self.seats.len() {
-            self.seats.resize_with(index + 1, || None);
-        }
-        self.seats[index].get_or_insert_default()
     }
 }
 
@@ -127,89 +99,36 @@ impl Ingest {
         hot: Arc<dyn HotState>,
         downstream: Arc<dyn Downstream>,
     ) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         Self {
-            shards,
+            reception: Reception::new(hot, downstream),
             journal,
-            hot,
-            downstream,
-            tally: Tally::default(),
-        }
-    }
-
-    /// Takes one message. `receipt` is there where the sender waits for an
-    /// acknowledgement.
-    pub fn receive(&self, message: &Inbound<'_>, receipt: Option<Box<dyn Receipt>>) {
-        bump(&self.tally.messages, 1);
-        match message.channel {
-            Channel::Telemetry => self.telemetry(message, receipt),
-            Channel::Status => self.status(message, receipt),
-            Channel::Ack => self.ack(message, receipt),
-            Channel::Event => self.event(message, receipt),
-            Channel::Cmd | Channel::Enrol => {
-                self.refuse(message, &Refusal::not_for_devices(), receipt);
-            }
-        }
-    }
-
-    fn refuse(&self, message: &Inbound<'_>, refusal: &Refusal, receipt: Option<Box<dyn Receipt>>) {
-        self.tally.refuse(refusal.reason);
-        {
-            let mut shard = self.shard(message.device);
-            let seat = shard.seat(message.device);
-            let last = LastRefusal {
-                refusal: refusal.clone(),
-                channel: message.channel,
-                at: message.received_at,
-            };
-            match &mut seat.refusals {
-                Some(refusals) => refusals.add(last),
-                None => seat.refusals = Some(Box::new(Refusals::first(last))),
-            }
-        }
-        if let Some(receipt) = receipt {
-            receipt.refuse(refusal.reason.name());
         }
     }
 
     /// What was refused of `device` since the start; `None` where nothing was.
     #[must_use]
     pub fn refusals(&self, device: DeviceKey) -> Option<Refusals> {
-        let shard = self.shard(device);
-        let seat = shard.seats.get(device.0 as usize / SHARDS)?.as_ref()?;
-        seat.refusals.as_deref().cloned()
+        self.reception.refusals(device)
     }
 
     /// Refuses whatever still comes from `device`, or takes it again.
     pub fn set_revoked(&self, device: DeviceKey, revoked: bool) {
-        self.shard(device).seat(device).revoked = revoked;
-    }
-
-    /// Forgets what was kept hot of a deleted device and refuses the rest.
-    pub fn forget(&self, device: DeviceKey) {
-        self.set_revoked(device, true);
-        self.hot.forget(device);
+        self.reception.set_revoked(device, revoked);
     }
 
     /// What came in since the start.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        self.tally.totals()
+        self.reception.totals()
     }
 
     /// What was refused since the start, by reason.
     pub fn refused(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
-        self.tally.refused()
+        self.reception.refused()
     }
 
     /// Takes up what an earlier process remembered of `device`.
     pub(crate) fn restore(&self, device: DeviceKey, inbox: Inbox) {
-        self.shard(device).seat(device).inbox = inbox;
-    }
-
-    fn shard(&self, device: DeviceKey) -> MutexGuard<'_, Shard> {
-        self.shards[device.0 as usize % SHARDS]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.reception.shard(device).seat(device).memory = inbox;
     }
 }

@@ -5,14 +5,14 @@ use smallvec::SmallVec;
 
 use super::{Inbound, Inbox};
 use crate::clock::Timestamp;
-use crate::decode::{Ack, DeviceEvent, DeviceTime, Reading};
+use crate::decode::{Ack, DeviceEvent, DeviceTime};
 use crate::ids::{EventId, uuid_v7};
-use crate::record::{EventRecord, Telemetry};
+use crate::record::{EventRecord, Readings, Telemetry};
 use crate::sample::Sample;
 use crate::wire::AckStatus;
 
 /// The readings that did not come before, with their times.
-pub(super) fn stamped(inbox: &Inbox, message: &Inbound<'_>, readings: &[Reading]) -> Telemetry {
+pub(super) fn stamped(inbox: &Inbox, message: &Readings) -> Telemetry {
     let mut telemetry = Telemetry {
         device: message.device,
         sequences: SmallVec::new(),
@@ -20,7 +20,7 @@ pub(super) fn stamped(inbox: &Inbox, message: &Inbound<'_>, readings: &[Reading]
         samples: SmallVec::new(),
     };
     let mut last = inbox.last_ts();
-    for reading in readings {
+    for reading in &message.readings {
         let ts = match reading.time {
             DeviceTime::At(ts) => ts,
             DeviceTime::Aged(_) | DeviceTime::Unknown => {
@@ -35,7 +35,7 @@ pub(super) fn stamped(inbox: &Inbox, message: &Inbound<'_>, readings: &[Reading]
                     DeviceTime::Unknown => {
                         telemetry.stamped = true;
                         let next = Timestamp::from_millis(last.as_millis().saturating_add(1));
-                        message.received_at.max(next)
+                        message.at.max(next)
                     }
                 }
             }

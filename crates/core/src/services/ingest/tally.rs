@@ -76,12 +76,12 @@ pub struct Totals {
 
 /// The counters behind [`Totals`].
 #[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) messages: AtomicU64,
-    pub(super) samples: AtomicU64,
-    pub(super) repeats: AtomicU64,
-    pub(super) dropped: AtomicU64,
-    pub(super) unacknowledged: AtomicU64,
+pub(crate) struct Tally {
+    pub(crate) messages: AtomicU64,
+    pub(crate) samples: AtomicU64,
+    pub(crate) repeats: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) unacknowledged: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
 }
 
@@ -110,6 +110,6 @@ impl Tally {
     }
 }
 
-pub(super) fn bump(counter: &AtomicU64, by: u64) {
+pub(crate) fn bump(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::memory::{MemoryHot, MemoryJournal};
 use crate::ports::journal::JournalReader;
-use crate::record::{Control, ControlBody, Record};
+use crate::record::{Control, ControlBody, Entry, Record};
 use crate::sample::Sample;
 
 const STRIP: DeviceKey = DeviceKey(65);
@@ -78,6 +78,7 @@ impl Receipt for Ticket {
 struct Bench {
     ingest: Ingest,
     journal: Arc<MemoryJournal>,
+    hot: Arc<MemoryHot>,
     ears: Arc<Ears>,
     answers: Arc<Answers>,
 }
@@ -91,8 +92,9 @@ impl Bench {
         let (journal, ears) = (Arc::new(journal), Arc::new(Ears::default()));
         let hot = Arc::new(MemoryHot::default());
         Self {
-            ingest: Ingest::new(journal.clone(), hot, ears.clone()),
+            ingest: Ingest::new(journal.clone(), hot.clone(), ears.clone()),
             journal,
+            hot,
             ears,
             answers: Arc::default(),
         }
@@ -129,7 +131,12 @@ impl Bench {
     async fn records(&self) -> Vec<Record> {
         let chunks = self.journal.read(0, usize::MAX).await.unwrap();
         let records = chunks.iter().flat_map(|c| c.records());
-        records.map(|r| Record::decode(r).unwrap()).collect()
+        records
+            .map(|r| match Entry::decode(r).unwrap() {
+                Entry::Record(record) => record,
+                Entry::Readings(readings) => panic!("not judged: {readings:?}"),
+            })
+            .collect()
     }
 }
 
@@ -140,7 +147,7 @@ async fn a_sample_is_journalled_kept_hot_and_heard() {
     assert_eq!(bench.send(Channel::Telemetry, body), "done");
     assert_eq!(bench.ears.heard(), ["seen 65", "samples 0:2053 1:1801"]);
     assert_eq!(bench.stamps().await, [1_767_323_045_123; 2]);
-    let latest = bench.ingest.hot.latest(&[STRIP]).await.unwrap().concat();
+    let latest = bench.hot.latest(&[STRIP]).await.unwrap().concat();
     assert_eq!(latest.len(), 2);
     assert_eq!(bench.ingest.totals().samples, 2);
 }

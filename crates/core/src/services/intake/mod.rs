@@ -1,4 +1,18 @@
-//! The ways in for devices' messages, as those who hand messages over see them.
+//! The ways in for devices' messages, as those who hand messages over see
+//! them, and the one that leads straight into the database.
+
+mod committer;
+mod doubt;
+mod front;
+mod judge;
+mod keep;
+mod lane;
+mod memory;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+pub use committer::{CommitFigures, Committer, CommitterParts, Step};
 
 use std::fmt::Debug;
 

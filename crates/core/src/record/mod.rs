@@ -1,7 +1,10 @@
-//! What the journal holds: one record for one message that was taken in.
+//! What the journal holds: one entry for one message that was taken in.
 //!
 //! Telemetry, nearly all there is, is written as integers of variable length
 //! (some 25 bytes for a strip's totals); the rest as JSON.
+
+mod readings;
+mod telemetry;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,8 +13,19 @@ use smallvec::SmallVec;
 use crate::clock::Timestamp;
 use crate::decode::{Ack, Sequence, Status};
 use crate::ids::{DeviceKey, EventId, SocketId};
-use crate::sample::{Sample, Values};
-use crate::varint::{Reader, put, put_signed};
+use crate::varint::Reader;
+
+pub use readings::Readings;
+pub use telemetry::Telemetry;
+
+/// One message as the journal has it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// Judged already, or in no need of it.
+    Record(Record),
+    /// To be judged when it is kept.
+    Readings(Readings),
+}
 
 /// One taken message.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,20 +34,6 @@ pub enum Record {
     Telemetry(Telemetry),
     /// Anything else.
     Control(Control),
-}
-
-/// The samples of one message, and how its repeat would be recognised.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Telemetry {
-    /// Whose.
-    pub device: DeviceKey,
-    /// The places of the readings that carried no stamp of their own.
-    pub sequences: SmallVec<[Sequence; 1]>,
-    /// Whether a stamp was given by the platform, so that the next one has to
-    /// be later.
-    pub stamped: bool,
-    /// The samples.
-    pub samples: SmallVec<[Sample; 4]>,
 }
 
 /// A message besides telemetry.
@@ -77,102 +77,10 @@ pub struct EventRecord {
 
 const TELEMETRY: u8 = 1;
 const CONTROL: u8 = 2;
+const READINGS: u8 = 3;
 
 /// A record's bytes; on the stack for any usual message.
 pub type Encoded = SmallVec<[u8; 256]>;
-
-impl Telemetry {
-    /// The bytes that the journal keeps.
-    #[must_use]
-    pub fn encode(&self) -> Encoded {
-        let mut out = Encoded::new();
-        out.push(TELEMETRY);
-        put(&mut out, self.device.0.into());
-        out.push(u8::from(self.stamped));
-        put(&mut out, self.sequences.len() as u64);
-        for sequence in &self.sequences {
-            put(&mut out, sequence.boot.into());
-            put(&mut out, sequence.seq.into());
-        }
-        put(&mut out, self.samples.len() as u64);
-        let mut before = 0;
-        for sample in &self.samples {
-            out.push(sample.socket.get());
-            let ts = sample.ts.as_millis();
-            put_signed(&mut out, ts.wrapping_sub(before));
-            before = ts;
-            put_values(&mut out, &sample.values);
-        }
-        out
-    }
-
-    fn decode(mut reader: Reader<'_>) -> Option<Self> {
-        let device = DeviceKey(reader.u32()?);
-        let stamped = reader.byte()? == 1;
-        let mut sequences = SmallVec::new();
-        for _ in 0..reader.unsigned()? {
-            let (boot, seq) = (reader.u32()?, reader.u32()?);
-            sequences.push(Sequence { boot, seq });
-        }
-        let mut samples = SmallVec::new();
-        let mut before = 0_i64;
-        for _ in 0..reader.unsigned()? {
-            let socket = SocketId::parse(reader.byte()?.into()).ok()?;
-            before = before.wrapping_add(reader.signed()?);
-            let ts = Timestamp::from_millis(before);
-            let values = read_values(&mut reader)?;
-            samples.push(Sample { socket, ts, values });
-        }
-        Some(Self {
-            device,
-            sequences,
-            stamped,
-            samples,
-        })
-    }
-}
-
-/// Which measurements follow: one bit each.
-fn put_values(out: &mut Encoded, values: &Values) {
-    let mask = u8::from(values.power_dw.is_some())
-        | u8::from(values.voltage_dv.is_some()) << 1
-        | u8::from(values.current_ma.is_some()) << 2
-        | u8::from(values.energy_dwh.is_some()) << 3
-        | u8::from(values.power_factor_centi.is_some()) << 4;
-    out.push(mask);
-    let measured = [
-        values.power_dw.map(i64::from),
-        values.voltage_dv.map(i64::from),
-        values.current_ma.map(i64::from),
-        values.energy_dwh,
-        values.power_factor_centi.map(i64::from),
-    ];
-    for value in measured.into_iter().flatten() {
-        put_signed(out, value);
-    }
-}
-
-fn read_values(reader: &mut Reader<'_>) -> Option<Values> {
-    let mask = reader.byte()?;
-    let has = |bit: u8| mask & (1 << bit) != 0;
-    let mut values = Values::default();
-    if has(0) {
-        values.power_dw = Some(reader.i32()?);
-    }
-    if has(1) {
-        values.voltage_dv = Some(reader.i32()?);
-    }
-    if has(2) {
-        values.current_ma = Some(reader.i32()?);
-    }
-    if has(3) {
-        values.energy_dwh = Some(reader.signed()?);
-    }
-    if has(4) {
-        values.power_factor_centi = Some(reader.i32()?);
-    }
-    Some(values)
-}
 
 impl Control {
     /// The bytes that the journal keeps; `None` where the body cannot be
@@ -187,16 +95,55 @@ impl Control {
 }
 
 impl Record {
-    /// Reads a record back; `None` where the bytes are none of ours, such as
+    /// Whose message it is.
+    #[must_use]
+    pub const fn device(&self) -> DeviceKey {
+        match self {
+            Self::Telemetry(telemetry) => telemetry.device,
+            Self::Control(control) => control.device,
+        }
+    }
+
+    /// The bytes that the journal keeps; `None` as in [`Control::encode`].
+    #[must_use]
+    pub fn encode(&self) -> Option<Encoded> {
+        match self {
+            Self::Telemetry(telemetry) => Some(telemetry.encode()),
+            Self::Control(control) => control.encode(),
+        }
+    }
+}
+
+impl Entry {
+    /// Whose message it is.
+    #[must_use]
+    pub const fn device(&self) -> DeviceKey {
+        match self {
+            Self::Record(record) => record.device(),
+            Self::Readings(readings) => readings.device,
+        }
+    }
+
+    /// The bytes that the journal keeps; `None` as in [`Control::encode`].
+    #[must_use]
+    pub fn encode(&self) -> Option<Encoded> {
+        match self {
+            Self::Record(record) => record.encode(),
+            Self::Readings(readings) => Some(readings.encode()),
+        }
+    }
+
+    /// Reads an entry back; `None` where the bytes are none of ours, such as
     /// those of a newer version.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         match reader.byte()? {
-            TELEMETRY => Telemetry::decode(reader).map(Self::Telemetry),
+            TELEMETRY => Telemetry::decode(reader).map(|it| Self::Record(Record::Telemetry(it))),
             CONTROL => serde_json::from_slice(reader.rest())
                 .ok()
-                .map(Self::Control),
+                .map(|it| Self::Record(Record::Control(it))),
+            READINGS => Readings::decode(reader).map(Self::Readings),
             _ => None,
         }
     }
@@ -209,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::ids::uuid_v7;
+    use crate::sample::{Sample, Values};
 
     fn values() -> impl Strategy<Value = Values> {
         any::<(
@@ -252,14 +200,15 @@ mod tests {
                 samples: samples.into(),
             };
             let bytes = telemetry.encode();
-            prop_assert_eq!(Record::decode(&bytes), Some(Record::Telemetry(telemetry)));
+            let read = Entry::Record(Record::Telemetry(telemetry));
+            prop_assert_eq!(Entry::decode(&bytes), Some(read));
         }
 
         #[test]
         fn any_bytes_are_a_record_or_none(bytes: Vec<u8>) {
             let telemetry = [&[TELEMETRY][..], &bytes].concat();
             for bytes in [bytes, telemetry] {
-                if let Some(Record::Telemetry(telemetry)) = Record::decode(&bytes) {
+                if let Some(Entry::Record(Record::Telemetry(telemetry))) = Entry::decode(&bytes) {
                     prop_assert!(telemetry.samples.len() <= bytes.len());
                 }
             }
@@ -290,7 +239,8 @@ mod tests {
                 body,
             };
             let bytes = control.encode().unwrap();
-            assert_eq!(Record::decode(&bytes), Some(Record::Control(control)));
+            let read = Entry::Record(Record::Control(control));
+            assert_eq!(Entry::decode(&bytes), Some(read));
         }
     }
 }

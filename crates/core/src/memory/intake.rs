@@ -1,0 +1,200 @@
+//! The way straight into the in-memory stores.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, watch};
+
+use super::{MemoryDevices, MemoryEvents, MemoryHistory, lock};
+use crate::ids::DeviceKey;
+use crate::ports::history::HistoryStore;
+use crate::ports::intake::{
+    InboxVersion, IntakeBatch, IntakeStore, IntakeTransaction, StoredInbox,
+};
+use crate::ports::journal::JournalPosition;
+use crate::ports::{EventStore, PortError};
+
+/// What is wrong with a [`MemoryIntake`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trouble {
+    /// Nothing.
+    #[default]
+    None,
+    /// It refuses to begin.
+    Down,
+    /// It begins, and keeps nothing.
+    Fails,
+    /// It keeps everything, and says that it failed.
+    Forgets,
+    /// It does not answer until that changes.
+    Hangs,
+}
+
+/// Transactions over in-memory stores; several nodes may share one.
+#[derive(Debug)]
+pub struct MemoryIntake {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    history: Arc<MemoryHistory>,
+    events: Arc<MemoryEvents>,
+    devices: Arc<MemoryDevices>,
+    inboxes: Mutex<BTreeMap<DeviceKey, Versioned>>,
+    positions: Mutex<BTreeMap<u64, JournalPosition>>,
+    held: Mutex<HashSet<DeviceKey>>,
+    released: Notify,
+    trouble: watch::Sender<Trouble>,
+}
+
+/// An inbox and how often it was written.
+type Versioned = (InboxVersion, Box<[u8]>);
+
+impl MemoryIntake {
+    /// Transactions over these stores.
+    #[must_use]
+    pub fn new(
+        history: Arc<MemoryHistory>,
+        events: Arc<MemoryEvents>,
+        devices: Arc<MemoryDevices>,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                history,
+                events,
+                devices,
+                inboxes: Mutex::default(),
+                positions: Mutex::default(),
+                held: Mutex::default(),
+                released: Notify::new(),
+                trouble: watch::Sender::new(Trouble::None),
+            }),
+        }
+    }
+
+    /// Makes it fail, hang, or work again.
+    pub fn set_trouble(&self, trouble: Trouble) {
+        self.shared.trouble.send_replace(trouble);
+    }
+}
+
+impl Shared {
+    /// Waits while it hangs; what is wrong then.
+    async fn trouble(&self) -> Trouble {
+        let mut trouble = self.trouble.subscribe();
+        let answers = trouble.wait_for(|it| *it != Trouble::Hangs).await;
+        answers.map_or(Trouble::Down, |it| *it)
+    }
+
+    /// Holds all of `devices` or none.
+    fn hold(&self, devices: &[(DeviceKey, InboxVersion)]) -> bool {
+        let mut held = lock(&self.held);
+        let free = devices.iter().all(|(device, _)| !held.contains(device));
+        if free {
+            held.extend(devices.iter().map(|(device, _)| *device));
+        }
+        free
+    }
+}
+
+#[async_trait]
+impl IntakeStore for MemoryIntake {
+    async fn begin(
+        &self,
+        devices: &[(DeviceKey, InboxVersion)],
+    ) -> Result<Box<dyn IntakeTransaction>, PortError> {
+        let shared = Arc::clone(&self.shared);
+        if shared.trouble().await == Trouble::Down {
+            return Err(PortError::unavailable("told to be down"));
+        }
+        loop {
+            let released = shared.released.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            if shared.hold(devices) {
+                break;
+            }
+            released.await;
+        }
+        let inboxes = lock(&shared.inboxes);
+        let changed = devices.iter().filter_map(|(device, known)| {
+            let (version, bytes) = inboxes.get(device)?;
+            (version != known).then(|| StoredInbox {
+                device: *device,
+                version: *version,
+                bytes: bytes.clone(),
+            })
+        });
+        let changed = changed.collect();
+        drop(inboxes);
+        Ok(Box::new(MemoryTransaction {
+            held: devices.iter().map(|(device, _)| *device).collect(),
+            changed,
+            shared,
+        }))
+    }
+
+    async fn position(&self, journal: u64) -> Result<Option<JournalPosition>, PortError> {
+        match self.shared.trouble().await {
+            Trouble::Down => Err(PortError::unavailable("told to be down")),
+            Trouble::None | Trouble::Fails | Trouble::Forgets | Trouble::Hangs => {
+                Ok(lock(&self.shared.positions).get(&journal).copied())
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MemoryTransaction {
+    shared: Arc<Shared>,
+    held: Vec<DeviceKey>,
+    changed: Vec<StoredInbox>,
+}
+
+#[async_trait]
+impl IntakeTransaction for MemoryTransaction {
+    fn changed(&mut self) -> Vec<StoredInbox> {
+        std::mem::take(&mut self.changed)
+    }
+
+    async fn commit(self: Box<Self>, batch: IntakeBatch) -> Result<(), PortError> {
+        let shared = &self.shared;
+        let trouble = shared.trouble().await;
+        if trouble == Trouble::Down || trouble == Trouble::Fails {
+            return Err(PortError::unavailable("told to keep nothing"));
+        }
+        if let Some((device, _)) = batch.inboxes.iter().find(|it| !self.held.contains(&it.0)) {
+            return Err(PortError::Corrupt(format!("{device:?} is not held")));
+        }
+        // None of these waits for anything, so nothing comes between them.
+        shared.history.append(batch.samples, None).await?;
+        shared.events.append(&batch.events).await?;
+        shared.devices.save_newer_reports(batch.reports);
+        let mut inboxes = lock(&shared.inboxes);
+        for (device, bytes) in batch.inboxes {
+            let inbox = inboxes.entry(device).or_default();
+            *inbox = (inbox.0 + 1, bytes);
+        }
+        drop(inboxes);
+        if let Some(position) = batch.position {
+            lock(&shared.positions).insert(position.journal, position);
+        }
+        match trouble {
+            Trouble::Forgets => Err(PortError::unavailable("told to forget")),
+            Trouble::None | Trouble::Down | Trouble::Fails | Trouble::Hangs => Ok(()),
+        }
+    }
+}
+
+impl Drop for MemoryTransaction {
+    fn drop(&mut self) {
+        let mut held = lock(&self.shared.held);
+        for device in &self.held {
+            held.remove(device);
+        }
+        drop(held);
+        self.shared.released.notify_waiters();
+    }
+}

@@ -1,0 +1,334 @@
+//! What waits for the store: in memory while it answers, in the journal while
+//! it does not.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::ports::journal::{Importance, Journal, Receipt};
+use crate::record::{Control, Entry, Record};
+
+/// Answers the sender of a message, where one waits.
+pub(super) type Answer = Option<Box<dyn Receipt>>;
+
+/// Messages that may wait in memory; what comes on top is turned away, unless
+/// its reader heeds [`ROOM_MESSAGES`].
+const MESSAGES_MAX: usize = 32_768;
+/// Bytes of bodies that may wait in memory, likewise.
+const BYTES_MAX: usize = 6 << 20;
+/// Readers who can wait read on while fewer messages wait than this.
+const ROOM_MESSAGES: usize = MESSAGES_MAX / 2;
+/// Readers who can wait read on while fewer bytes wait than this.
+const ROOM_BYTES: usize = BYTES_MAX / 2;
+/// Samples that one batch takes, give or take a message.
+pub(super) const BATCH_SAMPLES: usize = 10_000;
+/// Bytes of bodies that one batch takes, give or take a message.
+const BATCH_BYTES: usize = 3 << 20;
+
+/// One message on its way to the store.
+pub(super) struct Item {
+    /// What it says.
+    pub(super) entry: Entry,
+    /// Answers its sender.
+    pub(super) receipt: Answer,
+    /// How long its body was.
+    pub(super) bytes: usize,
+}
+
+/// Which way messages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Straight to the store.
+    Direct,
+    /// Into the journal, and to the store from there.
+    Journal,
+}
+
+/// Where messages wait.
+pub(super) struct Lane {
+    journal: Arc<dyn Journal>,
+    state: Mutex<State>,
+    has_room: AtomicBool,
+    room: Notify,
+    filled: Notify,
+}
+
+struct State {
+    mode: Mode,
+    waiting: VecDeque<Item>,
+    bytes: usize,
+    verdicts: HashMap<u64, Verdict>,
+    last_verdict: u64,
+    /// Entries that this process put into the journal.
+    journalled: u64,
+    /// Whether the journal turned something away since it last shrank.
+    journal_full: bool,
+}
+
+/// An ack whose consequences are not written yet.
+struct Verdict {
+    control: Control,
+    receipt: Box<dyn Receipt>,
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Backlog {
+    pub(super) mode: Mode,
+    pub(super) messages: usize,
+    pub(super) journalled: u64,
+    pub(super) journal_full: bool,
+}
+
+impl Lane {
+    pub(super) fn new(journal: Arc<dyn Journal>, mode: Mode) -> Self {
+        Self {
+            journal,
+            state: Mutex::new(State {
+                mode,
+                waiting: VecDeque::new(),
+                bytes: 0,
+                verdicts: HashMap::new(),
+                last_verdict: 0,
+                journalled: 0,
+                journal_full: false,
+            }),
+            has_room: AtomicBool::new(true),
+            room: Notify::new(),
+            filled: Notify::new(),
+        }
+    }
+
+    /// Takes `item`, or gives its receipt back where there is no room.
+    pub(super) fn push(&self, item: Item) -> Result<(), Answer> {
+        let mut state = self.state();
+        let pushed = match state.mode {
+            Mode::Journal => self.append(&mut state, &item.entry, item.receipt),
+            Mode::Direct => self.queue(&mut state, item),
+        };
+        self.look_for_room(&state);
+        pushed
+    }
+
+    /// Takes an ack whose receipt is to be resolved when its consequences are
+    /// written: returns the receipt that whoever writes them resolves, or none
+    /// where the journal answers for it.
+    pub(super) fn push_verdict(
+        self: &Arc<Self>,
+        control: Control,
+        receipt: Box<dyn Receipt>,
+        bytes: usize,
+    ) -> Result<Answer, Answer> {
+        let entry = Entry::Record(Record::Control(control.clone()));
+        let mut state = self.state();
+        if state.mode == Mode::Journal {
+            let appended = self.append(&mut state, &entry, Some(receipt));
+            self.look_for_room(&state);
+            return appended.map(|()| None);
+        }
+        // Only its mark in the inbox waits here: where there is no room for
+        // that, the next report decides alone.
+        let mark = Item {
+            entry,
+            receipt: None,
+            bytes,
+        };
+        self.queue(&mut state, mark).ok();
+        state.last_verdict += 1;
+        let id = state.last_verdict;
+        state.verdicts.insert(id, Verdict { control, receipt });
+        drop(state);
+        let lane = Arc::clone(self);
+        Ok(Some(Box::new(VerdictReceipt { lane, id })))
+    }
+
+    fn queue(&self, state: &mut State, item: Item) -> Result<(), Answer> {
+        if state.waiting.len() >= MESSAGES_MAX || state.bytes >= BYTES_MAX {
+            return Err(item.receipt);
+        }
+        let was_idle = state.waiting.is_empty();
+        state.bytes += item.bytes;
+        state.waiting.push_back(item);
+        if was_idle {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    fn append(&self, state: &mut State, entry: &Entry, receipt: Answer) -> Result<(), Answer> {
+        let Some(bytes) = entry.encode() else {
+            return Err(receipt);
+        };
+        let importance = match receipt {
+            Some(_) => Importance::Acknowledged,
+            None => Importance::Droppable,
+        };
+        match self.journal.append(&bytes, importance, receipt) {
+            Ok(()) => {
+                state.journalled += 1;
+                Ok(())
+            }
+            Err((_, receipt)) => {
+                state.journal_full = true;
+                Err(receipt)
+            }
+        }
+    }
+
+    /// Moves the next batch's messages into `batch`.
+    pub(super) fn take(&self, batch: &mut Vec<Item>) {
+        let mut state = self.state();
+        let (mut samples, mut bytes) = (0, 0);
+        while samples < BATCH_SAMPLES
+            && bytes < BATCH_BYTES
+            && let Some(item) = state.waiting.pop_front()
+        {
+            samples += weight(&item.entry);
+            bytes += item.bytes;
+            batch.push(item);
+        }
+        state.bytes -= bytes;
+        self.look_for_room(&state);
+    }
+
+    /// Sends everything that waits, `flight` first, and everything that comes
+    /// from now on into the journal. Returns how many of `flight` it took, and
+    /// the receipts of what it did not.
+    pub(super) fn spill(&self, flight: Vec<Item>) -> (usize, Vec<Answer>) {
+        let mut state = self.state();
+        state.mode = Mode::Journal;
+        let mut turned_away = Vec::new();
+        let flying = flight.len();
+        let mut taken = 0;
+        let waiting = std::mem::take(&mut state.waiting);
+        for (index, item) in flight.into_iter().chain(waiting).enumerate() {
+            match self.append(&mut state, &item.entry, item.receipt) {
+                Ok(()) if index < flying => taken += 1,
+                Ok(()) => {}
+                Err(receipt) => turned_away.push(receipt),
+            }
+        }
+        state.bytes = 0;
+        for (_, verdict) in std::mem::take(&mut state.verdicts) {
+            let entry = Entry::Record(Record::Control(verdict.control));
+            if let Err(receipt) = self.append(&mut state, &entry, Some(verdict.receipt)) {
+                turned_away.push(receipt);
+            }
+        }
+        self.look_for_room(&state);
+        (taken, turned_away)
+    }
+
+    /// The store has `replayed` of the entries that this process put into the
+    /// journal: opens the direct way again if those are all.
+    pub(super) fn drained(&self, replayed: u64) -> bool {
+        let mut state = self.state();
+        state.journal_full = false;
+        let all = state.journalled == replayed;
+        if all {
+            state.mode = Mode::Direct;
+        }
+        self.look_for_room(&state);
+        all
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        let state = self.state();
+        Backlog {
+            mode: state.mode,
+            messages: state.waiting.len(),
+            journalled: state.journalled,
+            journal_full: state.journal_full,
+        }
+    }
+
+    /// Waits until something may wait here.
+    pub(super) async fn filled(&self) {
+        let waits = !self.state().waiting.is_empty();
+        if !waits {
+            self.filled.notified().await;
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.has_room.load(Ordering::Relaxed)
+    }
+
+    /// Waits until there is room.
+    pub(super) async fn room(&self) {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    fn look_for_room(&self, state: &State) {
+        let has_room = match state.mode {
+            Mode::Direct => state.waiting.len() < ROOM_MESSAGES && state.bytes < ROOM_BYTES,
+            Mode::Journal => !state.journal_full,
+        };
+        if self.has_room.swap(has_room, Ordering::Relaxed) != has_room && has_room {
+            self.room.notify_waiters();
+        }
+    }
+
+    fn verdict(&self, id: u64) -> Answer {
+        let mut state = self.state();
+        state.verdicts.remove(&id).map(|verdict| verdict.receipt)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between two changes, so a poisoned lock holds good data.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many samples a message may come to.
+fn weight(entry: &Entry) -> usize {
+    match entry {
+        Entry::Record(Record::Telemetry(telemetry)) => telemetry.samples.len(),
+        Entry::Record(Record::Control(_)) => 1,
+        Entry::Readings(readings) => readings.readings.iter().map(|it| it.values.len()).sum(),
+    }
+}
+
+/// Answers for an ack, unless the journal has done so meanwhile.
+struct VerdictReceipt {
+    lane: Arc<Lane>,
+    id: u64,
+}
+
+impl Receipt for VerdictReceipt {
+    fn done(self: Box<Self>) {
+        if let Some(receipt) = self.lane.verdict(self.id) {
+            receipt.done();
+        }
+    }
+
+    fn refuse(self: Box<Self>, reason: &'static str) {
+        if let Some(receipt) = self.lane.verdict(self.id) {
+            receipt.refuse(reason);
+        }
+    }
+
+    fn failed(self: Box<Self>) {
+        if let Some(receipt) = self.lane.verdict(self.id) {
+            receipt.failed();
+        }
+    }
+}
+
+impl Drop for VerdictReceipt {
+    fn drop(&mut self) {
+        if let Some(receipt) = self.lane.verdict(self.id) {
+            receipt.failed();
+        }
+    }
+}
