@@ -150,3 +150,17 @@ impl LeaseStore for MemoryLeases {
         self.with(|_, _| self.clock.now())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
+        let leases = MemoryLeases::new(clock.clone());
+        let pass = async |time| clock.advance(time);
+        crate::contract::lease_store(&leases, pass).await;
+    }
+}

@@ -7,6 +7,7 @@ use dormouse_core::clock::Timestamp;
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::ports::PortError;
 use dormouse_core::secret::TokenDigest;
+use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
@@ -76,6 +77,19 @@ pub(super) fn storable(text: &str) -> std::borrow::Cow<'_, str> {
         text.replace('\0', "\u{fffd}").into()
     } else {
         text.into()
+    }
+}
+
+/// JSON that `jsonb` can keep: no text in it has null characters.
+pub(super) fn cleaned(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(storable(&text).into_owned()),
+        Value::Array(items) => items.into_iter().map(cleaned).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(name, value)| (storable(&name).into_owned(), cleaned(value)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
 

@@ -4,13 +4,21 @@
 //! once is put in order by row locks and advisory locks, always taken in the
 //! same order, so that nobody waits for each other.
 
+mod audit;
+mod commands;
 mod connect;
-#[expect(dead_code, reason = "for the adapters")]
 mod convert;
+mod devices;
 mod error;
+mod events;
 mod history;
+mod incidents;
+mod leases;
+mod people;
 mod pool;
 mod schema;
+mod sessions;
+mod site;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -18,7 +26,15 @@ mod tests;
 mod tls;
 mod url;
 
+pub use audit::PostgresAudit;
+pub use commands::PostgresCommands;
+pub use devices::PostgresDevices;
 pub use error::OpenError;
+pub use events::PostgresEvents;
 pub use history::{HISTORY, PostgresHistory};
+pub use incidents::PostgresIncidents;
+pub use leases::PostgresLeases;
+pub use people::PostgresPeople;
 pub use pool::{Postgres, PostgresSettings};
 pub use schema::{Area, Code, DORMOUSE, Flavour, Migration, Work};
+pub use site::PostgresSettingStore;

@@ -12,7 +12,8 @@ use rusqlite::{Row, named_params};
 use uuid::Uuid;
 
 use super::SqliteFile;
-use super::convert::{origin, time, unreadable};
+use super::convert::{time, unreadable};
+use crate::store::convert::origin;
 
 /// The audit log in `dormouse.db`.
 #[derive(Debug, Clone)]

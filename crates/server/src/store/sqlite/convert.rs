@@ -5,7 +5,6 @@ use std::fmt;
 
 use dormouse_core::access::{Grant, Role, Scope};
 use dormouse_core::clock::Timestamp;
-use dormouse_core::event::Origin;
 use dormouse_core::secret::TokenDigest;
 use rusqlite::types::Type;
 use rusqlite::{Error as SqliteError, Row};
@@ -47,15 +46,4 @@ pub(super) fn grant(row: &Row<'_>) -> rusqlite::Result<Grant> {
 
 pub(super) fn digest(row: &Row<'_>) -> rusqlite::Result<TokenDigest> {
     row.get("digest").map(TokenDigest)
-}
-
-/// Reads an origin from its kind and name.
-pub(super) fn origin(kind: &str, name: Option<String>) -> Option<Origin> {
-    Some(match (kind, name) {
-        ("user", Some(name)) => Origin::User { name },
-        ("token", Some(name)) => Origin::Token { name },
-        ("device", _) => Origin::Device,
-        ("server", _) => Origin::Server,
-        _ => return None,
-    })
 }

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::SqliteFile;
 use super::convert::{time, unreadable};
+use crate::store::convert::{access, split_access};
 
 /// Devices in `dormouse.db`.
 #[derive(Debug, Clone)]
@@ -178,27 +179,11 @@ fn swap_device(
     )
 }
 
-const fn split_access(access: &DeviceAccess) -> (&'static str, Option<&DeviceDigest>) {
-    match access {
-        DeviceAccess::None => ("none", None),
-        DeviceAccess::Joining(digest) => ("joining", digest.as_ref()),
-        DeviceAccess::Credentials(digest) => ("credentials", Some(digest)),
-    }
-}
-
 fn read_access(row: &Row<'_>) -> rusqlite::Result<DeviceAccess> {
     let kind: String = row.get("access")?;
     let salt: Option<[u8; 12]> = row.get("salt")?;
     let hash: Option<[u8; 64]> = row.get("hash")?;
-    let digest = salt
-        .zip(hash)
-        .map(|(salt, hash)| DeviceDigest::from_parts(salt, hash));
-    match (kind.as_str(), digest) {
-        ("none", _) => Ok(DeviceAccess::None),
-        ("joining", digest) => Ok(DeviceAccess::Joining(digest)),
-        ("credentials", Some(digest)) => Ok(DeviceAccess::Credentials(digest)),
-        _ => Err(unreadable("access")),
-    }
+    access(&kind, salt, hash).ok_or_else(|| unreadable("access"))
 }
 
 fn read_device(row: &Row<'_>) -> rusqlite::Result<StoredDevice> {

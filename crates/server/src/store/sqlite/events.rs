@@ -2,14 +2,15 @@
 
 use async_trait::async_trait;
 use dormouse_core::clock::Timestamp;
-use dormouse_core::event::{Event, EventType, Severity};
+use dormouse_core::event::{Event, EventType};
 use dormouse_core::ids::{DeviceId, DeviceKey, EventId, SocketId};
 use dormouse_core::ports::{EventQuery, EventStore, PortError};
 use rusqlite::{Connection, Row, ToSql, named_params};
 use uuid::Uuid;
 
 use super::SqliteFile;
-use super::convert::{origin, time, unreadable};
+use super::convert::{time, unreadable};
+use crate::store::convert::{origin, severity, severity_code};
 
 /// Events in `dormouse.db`.
 #[derive(Debug, Clone)]
@@ -163,23 +164,6 @@ fn read_event(row: &Row<'_>) -> rusqlite::Result<Event> {
         origin: origin(&origin_kind, row.get("origin_name")?)
             .ok_or_else(|| unreadable("origin_kind"))?,
         data: serde_json::from_str(&data).map_err(|_| unreadable("data"))?,
-    })
-}
-
-const fn severity_code(severity: Severity) -> u8 {
-    match severity {
-        Severity::Info => 0,
-        Severity::Warning => 1,
-        Severity::Critical => 2,
-    }
-}
-
-const fn severity(code: u8) -> Option<Severity> {
-    Some(match code {
-        0 => Severity::Info,
-        1 => Severity::Warning,
-        2 => Severity::Critical,
-        _ => return None,
     })
 }
 

@@ -1,17 +1,16 @@
 //! Incidents in `dormouse.db`.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use dormouse_core::clock::Timestamp;
-use dormouse_core::ids::{DeviceId, IncidentId};
-use dormouse_core::incident::{Incident, Returned};
+use dormouse_core::ids::IncidentId;
+use dormouse_core::incident::Incident;
 use dormouse_core::ports::{IncidentQuery, IncidentStore, PortError};
 use rusqlite::{Row, named_params};
 use uuid::Uuid;
 
 use super::SqliteFile;
 use super::convert::{time, time_opt, unreadable};
+use crate::store::convert::{incident_devices, incident_devices_json};
 
 /// Incidents in `dormouse.db`.
 #[derive(Debug, Clone)]
@@ -29,16 +28,7 @@ impl SqliteIncidents {
 impl IncidentStore for SqliteIncidents {
     async fn put(&self, incident: &Incident) -> Result<(), PortError> {
         let incident = incident.clone();
-        let back = |returned: &Returned| match returned {
-            Returned::At(at) => Some(at.as_millis()),
-            Returned::NotYet => None,
-        };
-        let devices: BTreeMap<_, _> = incident
-            .devices
-            .iter()
-            .map(|(id, returned)| (id.as_str(), back(returned)))
-            .collect();
-        let devices = serde_json::to_string(&devices).map_err(PortError::unavailable)?;
+        let devices = incident_devices_json(&incident.devices);
         self.0
             .write(move |db| {
                 let sql = "INSERT INTO incidents VALUES (:id, :location, :started_at, \
@@ -95,22 +85,13 @@ impl IncidentStore for SqliteIncidents {
 
 fn read_incident(row: &Row<'_>) -> rusqlite::Result<Incident> {
     let devices: String = row.get("devices")?;
-    let devices: BTreeMap<DeviceId, Option<i64>> =
-        serde_json::from_str(&devices).map_err(|_| unreadable("devices"))?;
-    let returned = |at: Option<i64>| {
-        at.map_or(Returned::NotYet, |ms| {
-            Returned::At(Timestamp::from_millis(ms))
-        })
-    };
+    let devices = incident_devices(&devices).ok_or_else(|| unreadable("devices"))?;
     Ok(Incident {
         id: IncidentId(Uuid::from_bytes(row.get("id")?)),
         location: row.get("location")?,
         started_at: time(row, "started_at")?,
         ended_at: time_opt(row, "ended_at")?,
-        devices: devices
-            .into_iter()
-            .map(|(id, at)| (id, returned(at)))
-            .collect(),
+        devices,
     })
 }
 

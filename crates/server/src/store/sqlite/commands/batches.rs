@@ -7,9 +7,11 @@ use dormouse_core::ports::nodes::NodeId;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use crate::store::commands::{action_name, on_pending_name};
+
 use super::row::{
-    COLUMN_COUNT, COLUMNS, action_name, bad, command_of, device_id_of, on_pending_name,
-    on_pending_of, order_of, origin_of, origin_text, socket_of,
+    COLUMN_COUNT, COLUMNS, bad, command_of, device_id_of, on_pending_of, order_of, origin_of,
+    origin_text, socket_of,
 };
 
 pub(super) fn create(db: &Connection, batch: &Batch) -> rusqlite::Result<()> {

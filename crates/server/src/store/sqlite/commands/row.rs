@@ -1,15 +1,14 @@
 //! A command as a row, and back.
 
 use dormouse_core::clock::Timestamp;
-use dormouse_core::command::{
-    BatchItem, Cancellation, Command, Evidence, Failure, Late, OnPending, Order, Progress, State,
-};
+use dormouse_core::command::{BatchItem, Command, Late, OnPending, Order, Progress, State};
 use dormouse_core::event::Origin;
 use dormouse_core::ids::{BatchId, CommandId, DeviceId, DeviceKey, SocketId};
-use dormouse_core::wire::{AckStatus, Action};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
+
+use crate::store::commands::{self as store, StateColumns, action_name, outcome_name};
 
 pub(super) const COLUMNS: &str = "id, device, device_id, socket, action, off_ms, timeout_ms, \
     origin, batch, item, created_at, deadline_at, state, how, reason, replaced_by, published_at, \
@@ -53,18 +52,7 @@ pub(super) fn settle(
     id: CommandId,
     progress: &Progress,
 ) -> rusqlite::Result<bool> {
-    let (state, how, reason, replaced_by) = match &progress.state {
-        State::Pending => ("pending", None, None, None),
-        State::Success(Evidence::Acked) => ("success", Some("acked"), None, None),
-        State::Success(Evidence::Inferred) => ("success", Some("inferred"), None, None),
-        State::Failed(Failure::Refused(why)) => ("failed", Some("refused"), why.as_deref(), None),
-        State::Failed(Failure::NotSent(why)) => ("failed", Some("not-sent"), Some(&**why), None),
-        State::Timeout => ("timeout", None, None, None),
-        State::Cancelled(Cancellation::Asked) => ("cancelled", Some("asked"), None, None),
-        State::Cancelled(Cancellation::Replaced(by)) => {
-            ("cancelled", Some("replaced"), None, Some(by.0))
-        }
-    };
+    let columns = StateColumns::from(&progress.state);
     let mut statement = db.prepare_cached(
         "UPDATE command SET state = ?2, how = ?3, reason = ?4, replaced_by = ?5,
                             published_at = coalesce(?6, published_at), settled_at = ?7
@@ -72,10 +60,10 @@ pub(super) fn settle(
     )?;
     let moved = statement.execute(params![
         id.0,
-        state,
-        how,
-        reason,
-        replaced_by,
+        columns.state,
+        columns.how,
+        columns.reason,
+        columns.replaced_by,
         progress.published_at.map(Timestamp::as_millis),
         progress.settled_at.map(Timestamp::as_millis),
     ])?;
@@ -87,10 +75,7 @@ pub(super) fn note_late(db: &Connection, id: CommandId, late: Late) -> rusqlite:
         "UPDATE command SET late = ?2, late_at = ?3
          WHERE id = ?1 AND state <> 'pending' AND late IS NULL",
     )?;
-    let outcome = match late.outcome {
-        AckStatus::Success => "success",
-        AckStatus::Failed => "failed",
-    };
+    let outcome = outcome_name(late.outcome);
     let noted = statement.execute(params![id.0, outcome, late.at.as_millis()])?;
     Ok(noted == 1)
 }
@@ -124,30 +109,23 @@ fn state_of(row: &Row<'_>) -> rusqlite::Result<State> {
     let state: String = row.get(12)?;
     let how: Option<String> = row.get(13)?;
     let reason: Option<String> = row.get(14)?;
-    Ok(match (state.as_str(), how.as_deref()) {
-        ("pending", _) => State::Pending,
-        ("success", Some("acked")) => State::Success(Evidence::Acked),
-        ("success", Some("inferred")) => State::Success(Evidence::Inferred),
-        ("failed", Some("refused")) => State::Failed(Failure::Refused(reason)),
-        ("failed", Some("not-sent")) => State::Failed(Failure::NotSent(reason.unwrap_or_default())),
-        ("timeout", _) => State::Timeout,
-        ("cancelled", Some("asked")) => State::Cancelled(Cancellation::Asked),
-        ("cancelled", Some("replaced")) => {
-            let by = CommandId(row.get(15)?);
-            State::Cancelled(Cancellation::Replaced(by))
-        }
-        _ => return Err(bad(12, format!("state {state} {how:?}"))),
-    })
+    let columns = StateColumns {
+        state: &state,
+        how: how.as_deref(),
+        reason: reason.as_deref(),
+        replaced_by: row.get(15)?,
+    };
+    let unknown = || bad(12, format!("state {state} {how:?}"));
+    columns.read().ok_or_else(unknown)
 }
 
 fn late_of(row: &Row<'_>) -> rusqlite::Result<Option<Late>> {
     let outcome: Option<String> = row.get(18)?;
-    let outcome = match outcome.as_deref() {
-        None => return Ok(None),
-        Some("success") => AckStatus::Success,
-        Some("failed") => AckStatus::Failed,
-        Some(other) => return Err(bad(18, format!("late {other}"))),
+    let Some(name) = outcome else {
+        return Ok(None);
     };
+    let unknown = || bad(18, format!("late {name}"));
+    let outcome = store::outcome(&name).ok_or_else(unknown)?;
     let at = Timestamp::from_millis(row.get(19)?);
     Ok(Some(Late { outcome, at }))
 }
@@ -161,39 +139,15 @@ fn time_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> 
 pub(super) fn order_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Order> {
     let action: String = row.get(column)?;
     Ok(Order {
-        action: match action.as_str() {
-            "on" => Action::On,
-            "off" => Action::Off,
-            "cycle" => Action::Cycle,
-            other => return Err(bad(column, format!("action {other}"))),
-        },
+        action: store::action(&action).ok_or_else(|| bad(column, format!("action {action}")))?,
         off_ms: row.get(column + 1)?,
         timeout_ms: row.get(column + 2)?,
     })
 }
 
-pub(super) const fn action_name(action: Action) -> &'static str {
-    match action {
-        Action::On => "on",
-        Action::Off => "off",
-        Action::Cycle => "cycle",
-    }
-}
-
-pub(super) const fn on_pending_name(on_pending: OnPending) -> &'static str {
-    match on_pending {
-        OnPending::Refuse => "refuse",
-        OnPending::Replace => "replace",
-    }
-}
-
 pub(super) fn on_pending_of(row: &Row<'_>, column: usize) -> rusqlite::Result<OnPending> {
     let name: String = row.get(column)?;
-    match name.as_str() {
-        "refuse" => Ok(OnPending::Refuse),
-        "replace" => Ok(OnPending::Replace),
-        other => Err(bad(column, format!("on_pending {other}"))),
-    }
+    store::on_pending(&name).ok_or_else(|| bad(column, format!("on_pending {name}")))
 }
 
 pub(super) fn origin_text(origin: &Origin) -> String {
