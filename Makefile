@@ -37,6 +37,7 @@ tools-test:
 test: tools-test $(DIST) check ## Run every check and every test
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace
+	./scripts/check-deploy target/debug/dormouse
 	cd $(WEB) && npm run check && npm test && npm run e2e
 
 .PHONY: check

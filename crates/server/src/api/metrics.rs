@@ -89,6 +89,7 @@ async fn tell(State(metrics): State<Arc<Metrics>>, request: Request) -> Response
     }
     metrics.handle.run_upkeep();
     let mut text = metrics.handle.render();
+    super::process::add_process(&mut text);
     if metrics.fleet_devices_max > 0 {
         let devices = metrics.fleet.first(metrics.fleet_devices_max).await;
         add_fleet(&mut text, &devices);

@@ -23,6 +23,7 @@ pub mod openapi;
 #[cfg(test)]
 mod people_tests;
 mod policy;
+mod process;
 pub mod retention;
 pub mod session;
 pub mod share;

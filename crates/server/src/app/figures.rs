@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use dormouse_core::health::{HealthRegistry, PartState};
 use metrics::{counter, gauge};
 
 use super::engines::Engines;
@@ -10,13 +11,31 @@ use super::services::Services;
 use crate::api::metrics::Collector;
 
 /// Brings each part's figures up to date.
-pub(super) fn collectors(services: &Services, engines: &Arc<Engines>) -> Vec<Collector> {
+pub(super) fn collectors(
+    services: &Services,
+    engines: &Arc<Engines>,
+    health: &Arc<HealthRegistry>,
+) -> Vec<Collector> {
     vec![
+        parts(health),
         broker(services),
         intake(services),
         journal(engines),
         watching(services),
     ]
+}
+
+fn parts(health: &Arc<HealthRegistry>) -> Collector {
+    let health = Arc::clone(health);
+    Box::new(move || {
+        let version = env!("CARGO_PKG_VERSION");
+        gauge!("dormouse_info", "version" => version).set(1.0);
+        gauge!("dormouse_ready").set(f64::from(u8::from(health.is_ready())));
+        for (name, part) in health.all() {
+            let up = f64::from(u8::from(part.state == PartState::Up));
+            gauge!("dormouse_part_up", "part" => name, "engine" => part.engine).set(up);
+        }
+    })
 }
 
 fn broker(services: &Services) -> Collector {

@@ -117,7 +117,7 @@ impl Site<'_> {
         let fleet_devices_max = usize::try_from(self.config.metrics.fleet_devices_max)?;
         Ok(Metrics {
             handle: metrics::install()?,
-            collectors: figures::collectors(self.services, self.engines),
+            collectors: figures::collectors(self.services, self.engines, self.health),
             fleet: Arc::clone(&self.services.fleet),
             fleet_devices_max,
             trust_loopback: !self.config.http.behind_tls,

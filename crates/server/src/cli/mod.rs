@@ -4,6 +4,7 @@ mod backup;
 mod broker;
 mod demo;
 mod device;
+mod health;
 mod serve;
 mod site;
 mod token;
@@ -47,6 +48,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Configure EMQX or Mosquitto for this site
     Broker(Box<broker::Args>),
+    /// Ask a running server how it is; status 1 where it is not well
+    Health(health::Args),
     /// Print every setting with its default
     Config,
     /// Print the API's document
@@ -87,6 +90,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => backup::run_restore(args),
         Command::Broker(args) => broker::run(*args),
+        Command::Health(args) => health::run(&args),
         Command::Config => print(DEFAULT_TOML.trim_end()),
         Command::Openapi => print(document()?.trim_end()),
     }

@@ -10,6 +10,7 @@
 mod backup;
 mod commands;
 mod crash;
+mod deploy;
 mod life;
 mod people;
 mod presence;
