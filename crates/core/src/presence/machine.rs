@@ -109,6 +109,17 @@ impl Machine {
         self.state
     }
 
+    /// The counts of its present life, if it told them.
+    #[must_use]
+    pub const fn life(&self) -> Option<Life> {
+        self.life
+    }
+
+    /// Comes to `state`, as somebody who knows more says.
+    pub const fn adopt(&mut self, state: PresenceState) {
+        self.state = state;
+    }
+
     /// Applies `signal`. Total: every signal is spelled out.
     pub fn apply(&mut self, signal: Signal) -> Step {
         match signal {

@@ -58,13 +58,19 @@ impl EventLog {
     /// Records a change of presence: its own message takes the place of the
     /// general one.
     pub(crate) fn record_presence(&self, event: Event, presence: Presence) {
+        self.announce_presence(&event, presence);
+        self.keep(event);
+    }
+
+    /// Tells watchers of a change of presence that somebody else keeps.
+    pub(crate) fn announce_presence(&self, event: &Event, presence: Presence) {
         if let Some((_, device)) = &event.device {
             let message = PresenceMessage {
                 device_id: device.clone(),
                 presence,
                 event_id: event.id,
             };
-            self.remember(&event);
+            self.remember(event);
             self.live.publish(&match presence.state {
                 PresenceState::Online => LiveMessage::DeviceOnline(message),
                 PresenceState::Offline | PresenceState::Never => {
@@ -72,7 +78,6 @@ impl EventLog {
                 }
             });
         }
-        self.keep(event);
     }
 
     /// Tells watchers of `event`, which the caller keeps itself.

@@ -128,6 +128,7 @@ mod tests {
             events: events.clone(),
             incidents: Arc::new(incidents),
             clock: clock.clone(),
+            nodes: None,
         }));
         Fleet::new(FleetParts {
             directory,

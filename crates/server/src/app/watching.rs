@@ -52,6 +52,7 @@ impl Watching {
             events: Arc::clone(&events),
             incidents: Arc::clone(&incidents),
             clock: Arc::clone(clock),
+            nodes: None,
         }));
         presence.restore(&events.last_presence().await?);
         let view = Arc::new(LiveView {

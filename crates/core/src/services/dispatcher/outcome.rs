@@ -166,7 +166,7 @@ impl DispatchLoop {
                 self.finished(&command, Change::Settled);
             }
             Cause::Deadline | Cause::Overdue | Cause::NotSent(_) => {
-                self.finished(&command, Change::Settled)
+                self.finished(&command, Change::Settled);
             }
             Cause::Cancel(CancelTicket { by, reply, .. }) => {
                 self.finished(&command, Change::Cancelled(&by));

@@ -184,12 +184,14 @@ impl DispatchLoop {
     /// Reads the commands that are spoken of and not pending here, or may have
     /// moved elsewhere.
     async fn look_up(&self, gathered: &Gathered) -> Result<HashMap<CommandId, Command>, PortError> {
-        let spoken_of = gathered.evidence.iter().filter_map(|it| match it {
-            Evidence::Moved(id) => self.pending.get(*id).map(|_| *id),
-            other => other
-                .speaks_of()
-                .filter(|id| self.pending.get(*id).is_none()),
-        });
+        // What moved elsewhere concerns us where it waits here, the rest where
+        // it does not.
+        let unclear = |it: &Evidence| {
+            let waits_here = matches!(it, Evidence::Moved(_));
+            it.speaks_of()
+                .filter(|id| self.pending.get(*id).is_some() == waits_here)
+        };
+        let spoken_of = gathered.evidence.iter().filter_map(unclear);
         let asked = gathered.requests.iter().filter_map(|it| match it {
             Request::Cancel(ticket) => Some(ticket.id),
             Request::Wait(id, _) => Some(*id),

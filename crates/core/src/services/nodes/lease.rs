@@ -120,6 +120,16 @@ impl LeaseKeeper {
         Ok(())
     }
 
+    /// What its holder, this node or another, noted last.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn noted(&self) -> Result<Option<String>, PortError> {
+        let found = self.store.list(&self.name).await?;
+        let ours = found.into_iter().find(|it| it.name == self.name);
+        Ok(ours.and_then(|it| it.note))
+    }
+
     /// Gives the lease back, if it is held here. No attempt may be under way.
     ///
     /// # Errors

@@ -5,11 +5,11 @@ use serde_json::json;
 use crate::clock::Timestamp;
 use crate::device::Device;
 use crate::event::{Event, EventType, Origin, Severity};
-use crate::ids::{EventId, uuid_v7};
+use crate::ids::EventId;
 use crate::presence::{Presence, PresenceState};
 
-/// The event that `device` came to have this `presence` at `now`.
-pub(super) fn change(device: &Device, presence: Presence, now: Timestamp) -> Event {
+/// The event `id`: `device` came to have this `presence` at `now`.
+pub(super) fn change(device: &Device, presence: Presence, now: Timestamp, id: EventId) -> Event {
     let (kind, severity) = match presence.state {
         PresenceState::Online => (EventType::DeviceOnline, Severity::Info),
         PresenceState::Offline | PresenceState::Never => {
@@ -17,7 +17,7 @@ pub(super) fn change(device: &Device, presence: Presence, now: Timestamp) -> Eve
         }
     };
     Event {
-        id: EventId(uuid_v7(now)),
+        id,
         device: Some((device.key, device.id.clone())),
         socket: None,
         kind,

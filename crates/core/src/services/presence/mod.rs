@@ -9,32 +9,39 @@
 
 mod change;
 mod deadlines;
+mod follow;
+mod followed;
 mod link;
+mod outgoing;
 pub mod record;
+mod shared;
+mod silence;
 mod slots;
+
+pub use shared::{PresenceNodes, TELL_EVERY};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::clock::{Clock, Instant, Timestamp};
+use crate::clock::{Clock, Timestamp};
 use crate::device::Device;
-use crate::directory::{Directory, reporting_period};
+use crate::directory::Directory;
 use crate::event::{Event, EventType};
-use crate::ids::DeviceKey;
+use crate::ids::{DeviceKey, EventId, uuid_v7};
 use crate::presence::{
-    Life, OfflineAfter, Presence, PresenceState, SessionEnd, SessionNo, Signal, Step,
+    Life, OfflineAfter, Presence, PresenceReason, PresenceState, SessionEnd, SessionNo, Signal,
+    Step,
 };
 use crate::services::events::EventLog;
 use crate::services::incidents::Incidents;
 use change::change;
 use deadlines::Deadlines;
+use followed::Place;
 use link::Link;
+use record::News;
+use shared::Shared;
 use slots::{Slot, Slots, State};
-
-/// The least and the most that a silence is looked at again after its end.
-const SETTLE_MIN: Duration = Duration::from_millis(50);
-const SETTLE_MAX: Duration = Duration::from_millis(500);
 
 /// What the tracker works with.
 #[derive(Clone)]
@@ -49,6 +56,8 @@ pub struct PresenceParts {
     pub incidents: Arc<Incidents>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
+    /// What it shares with other nodes; `None` where there is but one.
+    pub nodes: Option<PresenceNodes>,
 }
 
 impl std::fmt::Debug for PresenceParts {
@@ -71,6 +80,7 @@ pub struct PresenceCounts {
 /// Keeps every device's presence.
 pub struct PresenceTracker {
     parts: PresenceParts,
+    shared: Option<Shared>,
     link: Link,
     slots: Slots,
     deadlines: Deadlines,
@@ -84,6 +94,7 @@ impl PresenceTracker {
     pub fn new(parts: PresenceParts) -> Self {
         Self {
             link: Link::open_since(parts.clock.instant()),
+            shared: parts.nodes.clone().map(Shared::new),
             parts,
             slots: Slots::default(),
             deadlines: Deadlines::default(),
@@ -122,7 +133,11 @@ impl PresenceTracker {
     /// A message other than a status arrived from `key`.
     pub fn seen(&self, key: DeviceKey, received_at: Timestamp) {
         let instant = self.parts.clock.instant();
-        if self.slots.touch(key, instant, received_at) {
+        let is_online = self.slots.touch(key, instant, received_at);
+        if let Some(shared) = &self.shared {
+            return shared.seen(key, received_at, is_online);
+        }
+        if is_online {
             return;
         }
         self.signal(key, Some(received_at), |_, _| Signal::Heard);
@@ -137,6 +152,9 @@ impl PresenceTracker {
         period: Option<Duration>,
         received_at: Timestamp,
     ) {
+        if let Some(shared) = &self.shared {
+            return shared.news(key, received_at, News::Status { life, period });
+        }
         self.signal(key, Some(received_at), |_, state| {
             state.period = period.or(state.period);
             Signal::Status(life)
@@ -146,6 +164,10 @@ impl PresenceTracker {
     /// An offline status arrived from `key`, from the device itself or as its
     /// will (`by_broker`).
     pub fn will(&self, key: DeviceKey, life: Option<Life>, by_broker: bool) {
+        if let Some(shared) = &self.shared {
+            let at = self.parts.clock.now();
+            return shared.news(key, at, News::Goodbye { life, by_broker });
+        }
         let now = self.parts.clock.instant();
         self.signal(key, None, |slot, _| Signal::Goodbye {
             life,
@@ -156,16 +178,27 @@ impl PresenceTracker {
 
     /// The broker began a session of `key`.
     pub fn session_started(&self, key: DeviceKey, session: SessionNo) {
+        if let Some(shared) = &self.shared {
+            let at = self.parts.clock.now();
+            return shared.news(key, at, News::SessionStarted(session));
+        }
         self.signal(key, None, |_, _| Signal::SessionStarted(session));
     }
 
     /// A session of `key` ended. Everything received in it has been handed in before.
     pub fn session_ended(&self, key: DeviceKey, session: SessionNo, end: SessionEnd) {
+        if let Some(shared) = &self.shared {
+            let at = self.parts.clock.now();
+            return shared.news(key, at, News::SessionEnded(session, end));
+        }
         self.signal(key, None, |_, _| Signal::SessionEnded(session, end));
     }
 
     /// The settings of `key` changed: its allowed silence may have.
     pub fn device_changed(&self, key: DeviceKey) {
+        if let Some(shared) = &self.shared {
+            self.hear_told(shared, key);
+        }
         if let Some((slot, device)) = self.slot(key) {
             let mut state = slot.lock();
             if state.machine.state() == PresenceState::Online {
@@ -210,65 +243,19 @@ impl PresenceTracker {
     /// Messages cannot come in, or not be acknowledged: nobody is declared
     /// silent until [`Self::link_restored`].
     pub fn link_lost(&self) {
-        self.link.close();
+        match &self.shared {
+            Some(shared) => self.set_cut_off(shared, true),
+            None => self.link.close(),
+        }
     }
 
     /// Messages come in again; a grace begins for those not heard since.
     pub fn link_restored(&self) {
-        if self.link.open(self.parts.clock.instant()) {
-            self.deadlines.wake();
+        match &self.shared {
+            Some(shared) => self.set_cut_off(shared, false),
+            None if self.link.open(self.parts.clock.instant()) => self.deadlines.wake(),
+            None => {}
         }
-    }
-
-    /// When [`Self::run_due`] should run next; `None` while nobody is online.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.link.since().and_then(|_| self.deadlines.next())
-    }
-
-    /// Waits until [`Self::next_deadline`] has become earlier.
-    pub async fn deadline_moved(&self) {
-        self.deadlines.moved().await;
-    }
-
-    /// Declares offline who has been silent for too long; returns how many.
-    pub fn run_due(&self) -> usize {
-        let now = self.parts.clock.instant();
-        let mut declared = 0;
-        let Some(open_since) = self.link.since() else {
-            return 0;
-        };
-        while let Some((at, key)) = self.deadlines.pop_due(now) {
-            let Some((slot, device)) = self.slot(key) else {
-                continue;
-            };
-            let mut state = slot.lock();
-            // An entry that a nearer one took the place of, or of a device that is gone.
-            if state.armed != Some(at) {
-                continue;
-            }
-            state.armed = None;
-            if state.machine.state() != PresenceState::Online {
-                continue;
-            }
-            let heard = slot.heard();
-            let due = self.due(heard, &state, &device, open_since);
-            if due > now {
-                self.arm(key, &mut state, due);
-            } else if state.suspect != Some(due) {
-                state.suspect = Some(due);
-                // The later we come, the longer others may have waited, too.
-                let settle = (now.since(at) * 2).clamp(SETTLE_MIN, SETTLE_MAX);
-                self.arm(key, &mut state, now + settle);
-            } else if slot.give_up(heard) {
-                let step = state.machine.apply(Signal::Silence);
-                self.carry_out(&slot, &mut state, &device, step);
-                declared += 1;
-            } else {
-                self.arm(key, &mut state, now + SETTLE_MIN);
-            }
-        }
-        declared
     }
 
     fn signal(
@@ -286,31 +273,41 @@ impl PresenceTracker {
             slot.hear(self.parts.clock.instant(), received_at);
         }
         let step = state.machine.apply(signal);
-        self.carry_out(&slot, &mut state, &device, step);
+        self.carry_out(&slot, &mut state, &device, step, None);
         if state.machine.state() == PresenceState::Online {
             self.expect(&slot, &mut state, &device);
         }
     }
 
     /// Notes, counts, records and passes on a change, under the device's lock:
-    /// changes of one device are told in their order.
-    fn carry_out(&self, slot: &Slot, state: &mut State, device: &Device, step: Step) {
+    /// changes of one device are told in their order. `told` is where in the
+    /// log it stood and when it was heard, among several nodes.
+    fn carry_out(
+        &self,
+        slot: &Slot,
+        state: &mut State,
+        device: &Device,
+        step: Step,
+        told: Option<(&Place, Timestamp)>,
+    ) {
         let reason = match step {
             Step::Unchanged => return,
             Step::CameOnline(reason) | Step::WentOffline(reason) => reason,
         };
-        let now = self.parts.clock.now();
-        let before = std::mem::replace(&mut state.counted, state.machine.state());
-        if before != PresenceState::Never {
-            self.count(before).fetch_sub(1, Ordering::Relaxed);
+        let now = told.map_or_else(|| self.parts.clock.now(), |(_, at)| at);
+        let presence = self.set(slot, state, now, reason);
+        match (told, &self.shared) {
+            (Some((place, at)), Some(shared)) => {
+                let id = place.event_id(device.key, presence.state, at);
+                let event = change(device, presence, now, id);
+                self.parts.events.announce_presence(&event, presence);
+                shared.keep(event, presence);
+            }
+            (Some(_) | None, _) => {
+                let event = change(device, presence, now, EventId(uuid_v7(now)));
+                self.parts.events.record_presence(event, presence);
+            }
         }
-        self.count(state.counted).fetch_add(1, Ordering::Relaxed);
-        state.since = Some(now);
-        state.reason = Some(reason);
-        slot.set_online(state.counted == PresenceState::Online);
-        let presence = state.shown(slot);
-        let event = change(device, presence, now);
-        self.parts.events.record_presence(event, presence);
         match presence.state {
             PresenceState::Online => self.parts.incidents.back(&device.id),
             PresenceState::Offline => self.parts.incidents.gone(device),
@@ -318,38 +315,23 @@ impl PresenceTracker {
         }
     }
 
-    /// When the silence of an online device will have lasted too long, on a
-    /// link that has been open since then.
-    fn due(
+    /// Notes and counts what the machine came to.
+    fn set(
         &self,
-        heard: Option<Instant>,
-        state: &State,
-        device: &Device,
-        open_since: Instant,
-    ) -> Instant {
-        let period = state.period.or_else(|| reporting_period(device));
-        let rule = self.parts.offline_after;
-        match heard {
-            Some(heard) if heard >= open_since => heard + rule.of(period),
-            Some(_) | None => open_since + rule.grace(period),
+        slot: &Slot,
+        state: &mut State,
+        at: Timestamp,
+        reason: PresenceReason,
+    ) -> Presence {
+        let before = std::mem::replace(&mut state.counted, state.machine.state());
+        if before != PresenceState::Never {
+            self.count(before).fetch_sub(1, Ordering::Relaxed);
         }
-    }
-
-    /// Sees to it that the silence of an online device is noticed.
-    fn expect(&self, slot: &Slot, state: &mut State, device: &Device) {
-        let open_since = self.link.since();
-        let open_since = open_since.unwrap_or_else(|| self.parts.clock.instant());
-        let due = self.due(slot.heard(), state, device, open_since);
-        self.arm(device.key, state, due);
-    }
-
-    /// Sees to it that an entry fires at `at` or before.
-    fn arm(&self, key: DeviceKey, state: &mut State, at: Instant) {
-        if state.armed.is_some_and(|armed| armed <= at) {
-            return;
-        }
-        state.armed = Some(at);
-        self.deadlines.push(at, key);
+        self.count(state.counted).fetch_add(1, Ordering::Relaxed);
+        state.since = Some(at);
+        state.reason = Some(reason);
+        slot.set_online(state.counted == PresenceState::Online);
+        state.shown(slot)
     }
 
     fn slot(&self, key: DeviceKey) -> Option<(Arc<Slot>, Arc<Device>)> {
@@ -373,5 +355,7 @@ impl std::fmt::Debug for PresenceTracker {
     }
 }
 
+#[cfg(test)]
+mod nodes_tests;
 #[cfg(test)]
 mod tests;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::ids::{DeviceKey, EventId};
-use crate::ports::nodes::Fence;
-use crate::presence::{Life, SessionEnd, SessionNo};
+use crate::ports::nodes::{Fence, NodeId};
+use crate::presence::{Life, PresenceReason, PresenceState, SessionEnd, SessionNo};
 use crate::varint::{self, Reader};
 
 /// One entry holds several of them, each with its kind and length before it:
@@ -38,8 +38,29 @@ pub enum Record {
         /// The leader's fence.
         fence: Fence,
     },
-    /// Events of changes are kept, up to and with this one.
-    Kept(EventId),
+    /// The leader has kept this change, and every one before it.
+    Kept {
+        /// Of which device.
+        device: DeviceKey,
+        /// When it changed.
+        at: Timestamp,
+        /// What it came to be.
+        state: PresenceState,
+        /// Why.
+        reason: PresenceReason,
+        /// The event that keeps it.
+        event: EventId,
+        /// The leader's fence.
+        fence: Fence,
+    },
+    /// The way from the broker to a node broke, or is whole again: what it
+    /// has not taken in yet waits with the broker.
+    Link {
+        /// Which node's.
+        node: NodeId,
+        /// Whether it is whole.
+        whole: bool,
+    },
 }
 
 /// What is told of one device.
@@ -72,6 +93,7 @@ const SESSION_STARTED: u64 = 4;
 const SESSION_ENDED: u64 = 5;
 const SILENT: u64 = 6;
 const KEPT: u64 = 7;
+const LINK: u64 = 8;
 
 /// Packs records into one entry.
 #[must_use]
@@ -142,9 +164,26 @@ fn put(record: &Record, out: &mut Vec<u8>) -> u64 {
             varint::put_signed(out, fence.0);
             SILENT
         }
-        Record::Kept(event) => {
+        Record::Kept {
+            device,
+            at,
+            state,
+            reason,
+            event,
+            fence,
+        } => {
+            varint::put(out, u64::from(device.0));
+            varint::put_signed(out, at.as_millis());
+            varint::put_signed(out, fence.0);
+            out.push(u8::from(*state == PresenceState::Online));
             out.extend_from_slice(event.0.as_bytes());
+            out.extend_from_slice(reason.name().as_bytes());
             KEPT
+        }
+        Record::Link { node, whole } => {
+            out.push(u8::from(*whole));
+            out.extend_from_slice(node.0.as_bytes());
+            LINK
         }
     }
 }
@@ -209,8 +248,28 @@ fn read(kind: u64, body: &[u8]) -> Option<Record> {
             fence: Fence(reader.signed()?),
         }),
         KEPT => {
-            let id = uuid::Uuid::from_slice(body).ok()?;
-            Some(Record::Kept(EventId(id)))
+            let device = DeviceKey(reader.u32()?);
+            let at = read_time(&mut reader)?;
+            let fence = Fence(reader.signed()?);
+            let state = match reader.byte()? {
+                0 => PresenceState::Offline,
+                _ => PresenceState::Online,
+            };
+            let (id, reason) = reader.rest().split_at_checked(16)?;
+            Some(Record::Kept {
+                device,
+                at,
+                state,
+                reason: PresenceReason::from_name(std::str::from_utf8(reason).ok()?)?,
+                event: EventId(uuid::Uuid::from_slice(id).ok()?),
+                fence,
+            })
+        }
+        LINK => {
+            let whole = reader.byte()? != 0;
+            let node = std::str::from_utf8(reader.rest()).ok()?;
+            let node = NodeId(node.into());
+            Some(Record::Link { node, whole })
         }
         _ => {
             let device = DeviceKey(reader.u32()?);
@@ -312,7 +371,27 @@ mod tests {
                     fence: Fence(fence),
                 }
             }),
-            any::<u128>().prop_map(|id| Record::Kept(EventId(uuid::Uuid::from_u128(id)))),
+            (any::<String>(), any::<bool>()).prop_map(|(node, whole)| Record::Link {
+                node: NodeId(node.into()),
+                whole,
+            }),
+            (any::<u32>(), at(), any::<bool>(), any::<u128>()).prop_map(
+                |(device, at, online, id)| {
+                    let (state, reason) = if online {
+                        (PresenceState::Online, PresenceReason::Heard)
+                    } else {
+                        (PresenceState::Offline, PresenceReason::Silence)
+                    };
+                    Record::Kept {
+                        device: DeviceKey(device),
+                        at,
+                        state,
+                        reason,
+                        event: EventId(uuid::Uuid::from_u128(id)),
+                        fence: Fence(3),
+                    }
+                }
+            ),
         ]
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Slot {
     heard_ms: AtomicU64,
     /// The same on the wall clock.
     seen_ms: AtomicI64,
+    /// The newest sign of life in the log that nodes share.
+    logged_ms: AtomicI64,
     online: AtomicBool,
     state: Mutex<State>,
 }
@@ -58,6 +60,18 @@ impl Slots {
         })
     }
 
+    /// Notes a sign of life from the log; returns whether that is all there
+    /// is to do.
+    pub(super) fn follow(&self, key: DeviceKey, now: Instant, at: Timestamp) -> bool {
+        let slots = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
+        slots.get(&key).is_some_and(|slot| {
+            slot.is_online() && {
+                slot.follow(now, at);
+                true
+            }
+        })
+    }
+
     pub(super) fn get(&self, key: DeviceKey) -> Option<Arc<Slot>> {
         let slots = self.by_key.read().unwrap_or_else(PoisonError::into_inner);
         slots.get(&key).cloned()
@@ -81,6 +95,7 @@ impl Default for Slot {
         Self {
             heard_ms: AtomicU64::new(NEVER_MS),
             seen_ms: AtomicI64::new(NEVER_SEEN_MS),
+            logged_ms: AtomicI64::new(NEVER_SEEN_MS),
             online: AtomicBool::new(false),
             state: Mutex::new(State {
                 machine: Machine::default(),
@@ -107,6 +122,25 @@ impl Slot {
         self.heard_ms.store(ms, Ordering::SeqCst);
         self.seen_ms
             .store(received_at.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Notes a sign of life of `at` that the log tells of by `now`.
+    pub(super) fn follow(&self, now: Instant, at: Timestamp) {
+        let ms = u64::try_from(now.since_origin().as_millis()).unwrap_or(NEVER_MS - 1);
+        self.heard_ms.store(ms, Ordering::SeqCst);
+        self.seen(at);
+        self.logged_ms.fetch_max(at.as_millis(), Ordering::SeqCst);
+    }
+
+    /// Notes when it was seen, unless it was seen later.
+    pub(super) fn seen(&self, at: Timestamp) {
+        self.seen_ms.fetch_max(at.as_millis(), Ordering::Relaxed);
+    }
+
+    /// The newest sign of life in the log.
+    pub(super) fn logged(&self) -> Option<Timestamp> {
+        let ms = self.logged_ms.load(Ordering::SeqCst);
+        (ms != NEVER_SEEN_MS).then(|| Timestamp::from_millis(ms))
     }
 
     pub(super) fn heard(&self) -> Option<Instant> {

@@ -50,6 +50,7 @@ impl Site {
             events: events.clone(),
             incidents,
             clock: clock.clone(),
+            nodes: None,
         });
         Self {
             tracker,

@@ -100,6 +100,7 @@ async fn site() -> Site {
         events: events.clone(),
         incidents,
         clock: clock.clone(),
+        nodes: None,
     }));
     let fleet = Arc::new(Fleet::new(FleetParts {
         directory,

@@ -1,5 +1,7 @@
 //! Several nodes on one store, one index and one exchange.
 
+use tokio::task::JoinSet;
+
 use super::*;
 use crate::clock::Clock;
 use crate::command::ItemResult;
@@ -117,6 +119,14 @@ impl Site {
         self.nodes.iter().map(|it| it.world.verdicts(id)).sum()
     }
 
+    /// Waits for a verdict at one node.
+    fn wait(&mut self, node: usize, id: CommandId) -> JoinSet<Option<Arc<Command>>> {
+        let dispatcher = self.world(node).dispatcher.clone();
+        let mut waiting = JoinSet::new();
+        waiting.spawn(async move { dispatcher.wait(id).await.unwrap() });
+        waiting
+    }
+
     async fn state(&self, id: CommandId) -> State {
         let mut found = self.store.inner.get(&[id]).await.unwrap();
         found.pop().unwrap().progress.state
@@ -129,13 +139,12 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn sent_here_and_acked_there_the_sender_hears_at_once() {
     let mut site = Site::new(3);
     let id = site.world(0).sent(1, 1, Action::On).await;
-    let dispatcher = site.world(0).dispatcher.clone();
-    let waiting = tokio::spawn(async move { dispatcher.wait(id).await });
+    let mut waiting = site.wait(0, id);
     tokio::task::yield_now().await;
     site.tick().await;
     site.world(1).ack(1, id, AckStatus::Success).await;
     site.tick().await;
-    let settled = waiting.await.unwrap().unwrap().unwrap();
+    let settled = waiting.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(settled.progress.state, State::Success(Evidence::Acked));
     assert!(settled.progress.published_at.is_some());
     assert_eq!((site.told(id), site.world(1).verdicts(id)), (1, 1));
@@ -152,11 +161,10 @@ async fn without_hints_the_sender_learns_the_verdict_at_its_deadline() {
     let mut site = Site::new(2);
     site.deaf = true;
     let id = site.world(0).sent(1, 1, Action::On).await;
-    let dispatcher = site.world(0).dispatcher.clone();
-    let waiting = tokio::spawn(async move { dispatcher.wait(id).await });
+    let mut waiting = site.wait(0, id);
     site.world(1).ack(1, id, AckStatus::Failed).await;
     site.advance(6 * SECOND).await;
-    let settled = waiting.await.unwrap().unwrap().unwrap();
+    let settled = waiting.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(settled.progress.state.name(), StateName::Failed);
     assert_eq!(site.told(id), 1);
 }
@@ -259,14 +267,13 @@ async fn a_report_to_another_node_proves_a_command() {
 async fn any_node_can_wait_and_cancel() {
     let mut site = Site::new(3);
     let id = site.world(0).sent(1, 1, Action::On).await;
-    let dispatcher = site.world(2).dispatcher.clone();
-    let waiting = tokio::spawn(async move { dispatcher.wait(id).await });
+    let mut waiting = site.wait(2, id);
     tokio::task::yield_now().await;
     site.tick().await;
     let cancelled = site.world(1).cancel(id).await.unwrap();
     assert!(matches!(cancelled, Cancelled::Now(_)));
     site.tick().await;
-    let settled = waiting.await.unwrap().unwrap().unwrap();
+    let settled = waiting.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(settled.progress.state.name(), StateName::Cancelled);
     assert_eq!(site.told(id), 1);
     let again = site.world(0).cancel(id).await.unwrap();
