@@ -3,4 +3,6 @@
 mod commands;
 mod convert;
 pub mod postgres;
+#[cfg(test)]
+mod same;
 pub mod sqlite;

@@ -84,11 +84,14 @@ impl Postgres {
         let connector = Connector::new(address.tls, tls::client_config(&address)?);
         // By hand first: the pool's errors say less.
         let first = connector.connect_to(address.config.clone());
-        let first = match tokio::time::timeout(settings.connect_timeout, first).await {
+        // Each host has its time, and so has the sign-in.
+        let hosts = u32::try_from(address.config.get_hosts().len()).unwrap_or(1);
+        let patience = settings.connect_timeout * hosts.saturating_add(1);
+        let first = match tokio::time::timeout(patience, first).await {
             Ok(first) => first.map_err(|error| super::error::not_connected(tried.clone(), &error)),
             Err(_) => Err(OpenError::Unreachable {
                 tried: tried.clone(),
-                why: format!("no answer within {:?}", settings.connect_timeout),
+                why: format!("no answer within {patience:?}"),
             }),
         };
         let (mut client, driver) = first?;
@@ -109,7 +112,7 @@ impl Postgres {
         let pool = Pool::builder(manager)
             .max_size(settings.pool_max.max(1))
             .wait_timeout(Some(WAIT))
-            .create_timeout(Some(settings.connect_timeout))
+            .create_timeout(Some(patience))
             .pre_recycle(recycled)
             .runtime(Runtime::Tokio1)
             .build()

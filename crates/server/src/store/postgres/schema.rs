@@ -105,30 +105,51 @@ pub(super) async fn check(client: &Client, tried: &str) -> Result<(), OpenError>
         )
         .await
         .map_err(|error| failed(tried, &error))?;
-    let tried = tried.to_owned();
-    if row.get::<_, i32>(0) < OLDEST {
-        return Err(OpenError::TooOld {
-            tried,
-            found: row.get(1),
-        });
+    let facts = Facts {
+        version: row.get(0),
+        version_name: row.get(1),
+        schema: row.get(2),
+        path: row.get(3),
+        role: row.get(4),
+        may_create: row.get(5),
+        read_only: row.get(6),
+    };
+    judge(facts, tried.to_owned())
+}
+
+/// What a server says of itself and of us.
+#[derive(Debug, Clone)]
+struct Facts {
+    version: i32,
+    version_name: String,
+    schema: Option<String>,
+    path: String,
+    role: String,
+    may_create: bool,
+    read_only: bool,
+}
+
+fn judge(facts: Facts, tried: String) -> Result<(), OpenError> {
+    if facts.version < OLDEST {
+        let found = facts.version_name;
+        return Err(OpenError::TooOld { tried, found });
     }
-    if row.get::<_, bool>(6) {
+    if facts.read_only {
         return Err(OpenError::ReadOnly { tried });
     }
-    let Some(schema) = row.get::<_, Option<String>>(2) else {
-        return Err(OpenError::NoSchema {
-            tried,
-            path: row.get(3),
-        });
+    let Some(schema) = facts.schema else {
+        let path = facts.path;
+        return Err(OpenError::NoSchema { tried, path });
     };
-    if !row.get::<_, bool>(5) {
-        return Err(OpenError::NoRights {
-            tried,
-            role: row.get(4),
-            schema,
-        });
+    if facts.may_create {
+        return Ok(());
     }
-    Ok(())
+    let role = facts.role;
+    Err(OpenError::NoRights {
+        tried,
+        role,
+        schema,
+    })
 }
 
 /// Brings `areas` up to date, each migration in a transaction of its own.
@@ -222,8 +243,11 @@ async fn flavour(transaction: &Transaction<'_>) -> Result<Flavour, Error> {
     transaction
         .batch_execute(
             "DO $$ BEGIN
-                 IF EXISTS (SELECT FROM pg_available_extensions
-                            WHERE name = 'timescaledb' AND installed_version IS NULL) THEN
+                 -- Known only where the library is preloaded; without that the
+                 -- server would end the session.
+                 IF current_setting('timescaledb.disable_load', true) IS NOT NULL
+                    AND EXISTS (SELECT FROM pg_available_extensions
+                                WHERE name = 'timescaledb' AND installed_version IS NULL) THEN
                      CREATE EXTENSION timescaledb;
                  END IF;
              EXCEPTION WHEN OTHERS THEN
@@ -244,5 +268,30 @@ fn failed(tried: &str, error: &Error) -> OpenError {
     OpenError::Failed {
         tried: tried.to_owned(),
         why: words(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_named() {
+        let facts = Facts {
+            version: 140_012,
+            version_name: "14.12 (Debian)".to_owned(),
+            schema: Some("public".to_owned()),
+            path: "public".to_owned(),
+            role: "iot".to_owned(),
+            may_create: true,
+            read_only: false,
+        };
+        let error = judge(facts.clone(), "db:5432/site".to_owned()).unwrap_err();
+        let message = error.to_string();
+        for word in ["database.url", "db:5432/site", "14.12", "15 or later"] {
+            assert!(message.contains(word), "{message}");
+        }
+        let version = OLDEST;
+        judge(Facts { version, ..facts }, "db:5432/site".to_owned()).unwrap();
     }
 }

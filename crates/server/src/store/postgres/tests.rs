@@ -1,7 +1,12 @@
 //! Opening, refusing, healing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use dormouse_core::access::Actor;
+use dormouse_core::audit::AuditEntry;
+use dormouse_core::event::Origin;
+use dormouse_core::ports::{AuditQuery, AuditStore, PortError, Setting, SettingStore, UserStore};
 use dormouse_testbed::postgres::{Options, Postgres as Server};
 
 use super::testing::{open, plain, settings, timescale};
@@ -51,6 +56,19 @@ async fn what_cannot_be_reached_is_named() {
     );
     assert!(message.contains("refused"), "{message}");
     assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let settings = PostgresSettings {
+        connect_timeout: Duration::from_millis(200),
+        ..settings(format!("postgres://u@127.0.0.1:{port}/site"))
+    };
+    let error = refused(settings).await;
+    assert!(matches!(error, OpenError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("no answer"), "{error}");
 }
 
 #[tokio::test]
@@ -150,14 +168,75 @@ async fn passwords_come_from_the_url_or_a_file_and_wrong_ones_are_refused() {
 }
 
 #[tokio::test]
-async fn it_heals_after_the_server_was_away() {
-    let server = Server::start(&Options::default()).unwrap();
+async fn it_heals_after_the_server_was_away_and_has_what_was_written() {
+    let server = Server::start(&Options {
+        fsync: true,
+        ..Options::default()
+    })
+    .unwrap();
     let database = open(server.database().unwrap().url, &[DORMOUSE]).await;
-    database.probe().await.unwrap();
-    server.crash().unwrap();
-    database.probe().await.unwrap_err();
-    server.run().unwrap();
-    database.probe().await.unwrap();
+    let settings = PostgresSettingStore::new(database.clone());
+    // Several connections, all of which will be dead.
+    let (a, b, c) = tokio::join!(database.probe(), database.probe(), database.probe());
+    a.and(b).and(c).unwrap();
+    for end in [Server::crash, Server::stop] {
+        let value = format!("{:?}", database.now().await.unwrap());
+        settings
+            .set(Setting::JoinMode, value.clone())
+            .await
+            .unwrap();
+        end(&server).unwrap();
+        let error = database.probe().await.unwrap_err();
+        assert!(matches!(error, PortError::Unavailable(_)), "{error:?}");
+        server.run().unwrap();
+        assert_eq!(settings.get(Setting::JoinMode).await.unwrap(), Some(value));
+    }
+}
+
+#[tokio::test]
+async fn a_pool_that_is_too_small_makes_callers_wait_not_fail() {
+    let url = Server::shared().database().unwrap().url;
+    let settings = PostgresSettings {
+        pool_max: 1,
+        ..settings(url)
+    };
+    let clock = Arc::new(SystemClock::start());
+    let database = Postgres::open(&settings, clock, &[DORMOUSE]).await.unwrap();
+    let (a, b, c) = tokio::join!(database.probe(), database.probe(), database.probe());
+    a.and(b).and(c).unwrap();
+    let name = "SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    let name: String = database.query_one(name, &[]).await.unwrap().get(0);
+    assert_eq!(name, "dormouse/test");
+}
+
+#[tokio::test]
+async fn null_characters_are_kept_as_replacements() {
+    let database = plain().await;
+    let audit = PostgresAudit::new(database.clone());
+    let entry = AuditEntry {
+        id: uuid::Uuid::now_v7(),
+        ts: database.now().await.unwrap(),
+        actor: Actor {
+            origin: Origin::User {
+                name: "a\0b".to_owned(),
+            },
+            address: None,
+        },
+        action: "user.sign-in".into(),
+        target: "user:a\0b".to_owned(),
+        data: serde_json::json!({ "said": "c\0d" }),
+    };
+    audit.append(vec![entry.clone()]).await.unwrap();
+    let query = AuditQuery {
+        actor: Some("a\0b".to_owned()),
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let kept = audit.query(query).await.unwrap().remove(0);
+    assert_eq!(kept.target, "user:a\u{fffd}b");
+    assert_eq!(kept.data, entry.data);
+    let people = PostgresPeople::new(database);
+    assert_eq!(people.by_name("a\0b").await.unwrap(), None);
 }
 
 mod tls {

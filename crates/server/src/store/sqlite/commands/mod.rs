@@ -2,8 +2,6 @@
 
 mod batches;
 mod row;
-#[cfg(test)]
-mod same;
 mod writes;
 
 use std::path::Path;

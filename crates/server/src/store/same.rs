@@ -1,4 +1,4 @@
-//! SQLite and memory give the same answers to the same writes.
+//! Every database and memory give the same answers to the same writes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use dormouse_core::wire::{AckStatus, Action};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::SqliteCommands;
+use super::postgres::{Postgres, PostgresCommands, testing};
+use super::sqlite::SqliteCommands;
 
 #[derive(Debug, Clone, Copy)]
 enum Write {
@@ -138,46 +139,77 @@ fn picked(pick: usize, made: &[Command]) -> Command {
     }
 }
 
-async fn compare(turns: Vec<Vec<Write>>) {
-    let dir = tempfile::tempdir().unwrap();
-    let sqlite = SqliteCommands::open(&dir.path().join("commands.db")).unwrap();
+/// Makes `plan`'s turns on `store`, beside memory.
+async fn compare(plan: Vec<Vec<Write>>, store: &dyn CommandStore) {
     let memory = MemoryCommands::default();
-    let stores: [&dyn CommandStore; 2] = [&sqlite, &memory];
     let create = CommandWrite::CreateBatch {
         batch: Arc::new(batch()),
         key: None,
     };
-    for store in stores {
-        store.commit(vec![create.clone()]).await.unwrap();
-    }
+    store.commit(vec![create.clone()]).await.unwrap();
+    memory.commit(vec![create]).await.unwrap();
     let mut made = Vec::new();
-    for turn in turns {
+    for turn in plan {
         let writes: Vec<_> = turn
             .into_iter()
             .map(|write| concrete(write, &mut made))
             .collect();
-        let one = sqlite.commit(writes.clone()).await.unwrap();
+        let one = store.commit(writes.clone()).await.unwrap();
         let other = memory.commit(writes).await.unwrap();
         assert_eq!(one, other);
     }
     for device in [1, 2] {
         let key = DeviceKey(device);
-        let one = sqlite.of_device(key, None, 1_000).await.unwrap();
+        let one = store.of_device(key, None, 1_000).await.unwrap();
         assert_eq!(one, memory.of_device(key, None, 1_000).await.unwrap());
     }
-    let one = sqlite.batch(BATCH).await.unwrap();
+    let one = store.batch(BATCH).await.unwrap();
     assert_eq!(one, memory.batch(BATCH).await.unwrap());
     assert!(one.is_some());
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+fn plan() -> impl Strategy<Value = Vec<Vec<Write>>> {
+    prop::collection::vec(prop::collection::vec(write(), 1..8), 1..12)
+}
 
-    #[test]
-    fn both_answer_the_same(
-        turns in prop::collection::vec(prop::collection::vec(write(), 1..8), 1..12)
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(compare(turns));
-    }
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn sqlite_and_memory_answer_the_same() {
+    let runtime = runtime();
+    proptest!(ProptestConfig::with_cases(32), |(plan in plan())| {
+        let dir = tempfile::tempdir().unwrap();
+        let sqlite = SqliteCommands::open(&dir.path().join("commands.db")).unwrap();
+        runtime.block_on(compare(plan, &sqlite));
+    });
+}
+
+fn postgres_and_memory_answer_the_same(runtime: &tokio::runtime::Runtime, database: &Postgres) {
+    let store = PostgresCommands::new(database.clone());
+    let empty = "TRUNCATE commands, command_batches, command_batch_items, idempotency_keys";
+    proptest!(ProptestConfig::with_cases(32), |(plan in plan())| {
+        runtime.block_on(async {
+            database.execute(empty, &[]).await.unwrap();
+            compare(plan, &store).await;
+        });
+    });
+}
+
+#[test]
+fn plain_postgres_and_memory_answer_the_same() {
+    let runtime = runtime();
+    let database = runtime.block_on(testing::plain());
+    postgres_and_memory_answer_the_same(&runtime, &database);
+}
+
+#[test]
+fn timescale_and_memory_answer_the_same() {
+    let runtime = runtime();
+    let database = runtime.block_on(testing::timescale());
+    postgres_and_memory_answer_the_same(&runtime, &database);
 }
