@@ -11,13 +11,15 @@ use anyhow::{Context, ensure};
 
 /// Starts the command given as its arguments and waits for a word: the signal
 /// to send it. The end of the input is no word: then nobody owns the server
-/// any more, and its folder goes too.
+/// any more, and its folder goes too. (What a shell starts in the background
+/// may ignore QUIT, hence TERM too.)
 const GUARD: &str = r#"
 dir=$1; log=$2; shift 2
 "$@" >>"$log" 2>&1 </dev/null &
 server=$!
 read -r word
 kill -s "${word:-QUIT}" "$server" 2>/dev/null
+[ -n "$word" ] || kill -s TERM "$server" 2>/dev/null
 wait "$server"
 [ -n "$word" ] || rm -rf "$dir"
 "#;

@@ -8,6 +8,7 @@
 )]
 
 mod child;
+pub mod mosquitto;
 pub mod postgres;
 pub mod timescale;
 

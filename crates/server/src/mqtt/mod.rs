@@ -1,6 +1,7 @@
 //! MQTT as the services see it: devices' sessions and messages come in through
 //! the broker's hooks, commands and credentials go out through its handle.
 
+pub mod external;
 mod hooks;
 mod link;
 
