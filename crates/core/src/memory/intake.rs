@@ -149,7 +149,7 @@ impl IntakeStore for MemoryIntake {
 #[derive(Debug)]
 struct MemoryTransaction {
     shared: Arc<Shared>,
-    held: Vec<DeviceKey>,
+    held: HashSet<DeviceKey>,
     changed: Vec<StoredInbox>,
 }
 
@@ -165,7 +165,9 @@ impl IntakeTransaction for MemoryTransaction {
         if trouble == Trouble::Down || trouble == Trouble::Fails {
             return Err(PortError::unavailable("told to keep nothing"));
         }
-        if let Some((device, _)) = batch.inboxes.iter().find(|it| !self.held.contains(&it.0)) {
+        let of_samples = batch.samples.iter().map(|it| it.device);
+        let mut devices = of_samples.chain(batch.inboxes.iter().map(|it| it.0));
+        if let Some(device) = devices.find(|it| !self.held.contains(it)) {
             return Err(PortError::Corrupt(format!("{device:?} is not held")));
         }
         // None of these waits for anything, so nothing comes between them.

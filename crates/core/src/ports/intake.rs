@@ -30,7 +30,8 @@ pub struct StoredInbox {
 /// What one transaction keeps.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct IntakeBatch {
-    /// Samples, sorted by device, socket and time; the first of equal ones counts.
+    /// Samples, sorted by device, socket and time; the first of equal ones
+    /// counts. Each device must be held.
     pub samples: Vec<DeviceSample>,
     /// The changed inboxes; each device must be held.
     pub inboxes: Vec<(DeviceKey, Box<[u8]>)>,

@@ -19,6 +19,8 @@ use super::{Caller, Problem};
 
 /// Upper bounds of the buckets of request times, seconds.
 const REQUEST_BUCKETS: [f64; 9] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 5.0];
+/// Upper bounds of the buckets of how long batches took to commit, seconds.
+const COMMIT_BUCKETS: [f64; 9] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 3.0];
 
 /// Brings the figures up to date just before they are told.
 pub type Collector = Box<dyn Fn() + Send + Sync>;
@@ -60,6 +62,10 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
             Matcher::Full("dormouse_http_request_seconds".to_owned()),
             &REQUEST_BUCKETS,
         )
+        .and_then(|builder| {
+            let commits = Matcher::Full("dormouse_intake_commit_seconds".to_owned());
+            builder.set_buckets_for_metric(commits, &COMMIT_BUCKETS)
+        })
         .context("setting up metrics")?
         .build_recorder();
     let handle = HANDLE.get_or_init(|| recorder.handle()).clone();

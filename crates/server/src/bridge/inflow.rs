@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dormouse_core::clock::Timestamp;
 use dormouse_core::command::SocketReport;
-use dormouse_core::decode::{Ack, Status};
+use dormouse_core::decode::{Ack, Sequence, Status};
 use dormouse_core::device::{Device, Reported};
 use dormouse_core::event::Event;
 use dormouse_core::ids::DeviceKey;
@@ -61,7 +61,7 @@ impl Inflow {
         let changed = self.parts.registry.update_report(key, |device| {
             let known = device.reported.as_deref();
             // A replayed status may be older than what a newer process stored.
-            if known.is_some_and(|it| it.at > at) {
+            if known.is_some_and(|it| it.at > at || is_older(status, it)) {
                 return None;
             }
             Some(Reported::after_status(known, status.clone(), at))
@@ -170,6 +170,15 @@ impl Downstream for Inflow {
                 .announce(&Event::of_device(&device, event, at));
         }
     }
+}
+
+/// Whether a message of a higher number told what is known: another node may
+/// have had it.
+fn is_older(status: &Status, known: &Reported) -> bool {
+    let told = Sequence::of(status.boot, status.seq);
+    let before = Sequence::of(known.boot, known.seq);
+    told.zip(before)
+        .is_some_and(|(told, before)| told.boot == before.boot && told.seq < before.seq)
 }
 
 fn life(status: &Status) -> Option<Life> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::doubt::Doubt;
-use super::lane::{Item, Lane, Mode};
+use super::lane::{Batch, Lane, Mode};
 use super::memory::Memory;
 use crate::directory::Directory;
 use crate::ids::DeviceKey;
@@ -90,7 +90,7 @@ pub struct Committer {
 #[derive(Default)]
 pub(super) struct Flight {
     /// The batch; waits for another attempt after a failed one.
-    pub(super) items: Vec<Item>,
+    pub(super) batch: Batch,
     /// What was last written without an answer.
     pub(super) doubt: Option<Doubt>,
     /// Whether the store was asked how far it has the journal.
@@ -154,6 +154,9 @@ impl Committer {
 
     /// Waits until there may be something to do.
     pub async fn ready(&self) {
+        if !self.flight.lock().await.batch.entries.is_empty() {
+            return;
+        }
         match self.lane.backlog().mode {
             Mode::Direct => self.lane.filled().await,
             Mode::Journal => {
@@ -183,9 +186,9 @@ impl Committer {
         if self.lane.backlog().mode == Mode::Journal {
             return;
         }
-        let items = std::mem::take(&mut flight.items);
-        self.let_go(&items);
-        let (taken, turned_away) = self.lane.spill(items);
+        let batch = std::mem::take(&mut flight.batch);
+        self.let_go(&batch.entries);
+        let (taken, turned_away) = self.lane.spill(batch);
         if let Some(doubt) = &mut flight.doubt {
             doubt.entries = taken;
         }
@@ -198,25 +201,27 @@ impl Committer {
         if self.was_kept(flight).await?.is_some() {
             return Ok(self.acknowledge(flight, 0));
         }
-        if flight.items.is_empty() {
-            self.lane.take(&mut flight.items);
+        if flight.batch.entries.is_empty() {
+            self.lane.take(&mut flight.batch);
         }
-        if flight.items.is_empty() {
+        if flight.batch.entries.is_empty() {
             return Ok(Step::default());
         }
-        let samples = self.keep(&flight.items, None, 0, &mut flight.doubt).await?;
+        let samples = self
+            .keep(&flight.batch.entries, None, 0, &mut flight.doubt)
+            .await?;
         Ok(self.acknowledge(flight, samples))
     }
 
     /// The batch is kept.
     fn acknowledge(&self, flight: &mut Flight, samples: usize) -> Step {
         bump(&self.batches, 1);
-        self.let_go(&flight.items);
-        let messages = flight.items.len();
-        for item in flight.items.drain(..) {
-            if let Some(receipt) = item.receipt {
-                receipt.done();
-            }
+        let batch = &mut flight.batch;
+        self.let_go(&batch.entries);
+        let messages = batch.entries.len();
+        batch.entries.clear();
+        for receipt in batch.answers.drain(..).flatten() {
+            receipt.done();
         }
         Step {
             messages,
@@ -225,10 +230,10 @@ impl Committer {
         }
     }
 
-    /// `items` wait in memory no longer.
-    fn let_go(&self, items: &[Item]) {
-        for item in items.iter().filter(|item| matters(&item.entry)) {
-            self.with(item.entry.device(), |it| it.waited(1));
+    /// `entries` wait in memory no longer.
+    fn let_go(&self, entries: &[Entry]) {
+        for entry in entries.iter().filter(|entry| matters(entry)) {
+            self.with(entry.device(), Memory::waited);
         }
     }
 

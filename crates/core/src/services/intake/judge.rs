@@ -24,7 +24,7 @@ pub(super) struct Judge<'a> {
     repeats: u64,
 }
 
-/// The inbox of a device that is held.
+/// The inbox of a device, as it becomes.
 struct Working {
     inbox: Inbox,
     changed: bool,
@@ -41,7 +41,7 @@ pub(super) struct Judged {
 }
 
 impl<'a> Judge<'a> {
-    /// `inboxes` are those of the devices that are held.
+    /// `inboxes` are those that have a say.
     pub(super) fn new(
         directory: &'a dyn Directory,
         inboxes: impl Iterator<Item = (DeviceKey, Inbox)>,
@@ -78,7 +78,7 @@ impl<'a> Judge<'a> {
             Entry::Record(Record::Telemetry(telemetry)) => {
                 if let Some(working) = self.inboxes.get_mut(&telemetry.device) {
                     working.inbox.apply_telemetry(telemetry);
-                    working.changed = true;
+                    working.changed |= telemetry.stamped || !telemetry.sequences.is_empty();
                 }
                 self.keep_samples(telemetry);
                 true

@@ -3,11 +3,10 @@
 use super::committer::{Committer, Flight, matters};
 use super::doubt::Doubt;
 use super::judge::{Judge, Judged};
-use super::lane::Item;
 use crate::ids::DeviceKey;
 use crate::ports::PortError;
-use crate::ports::intake::InboxVersion;
 use crate::ports::journal::JournalPosition;
+use crate::record::Entry;
 use crate::services::ingest::{Inbox, bump};
 
 impl Committer {
@@ -25,32 +24,32 @@ impl Committer {
         Ok(kept.then_some(entries))
     }
 
-    /// Keeps `items`, which are `entries` of the journal, in one transaction;
-    /// returns how many samples were given to the store.
+    /// Keeps `entries`, of which the journal has `in_journal`, in one
+    /// transaction; returns how many samples were given to the store.
     pub(super) async fn keep(
         &self,
-        items: &[Item],
+        entries: &[Entry],
         position: Option<JournalPosition>,
-        entries: usize,
+        in_journal: usize,
         doubt: &mut Option<Doubt>,
     ) -> Result<usize, PortError> {
-        let known = self.known(items);
+        let held = held(entries);
+        let known: Vec<_> = held
+            .iter()
+            .map(|(device, _)| (*device, self.with(*device, |it| it.version())))
+            .collect();
         let mut transaction = self.store.begin(&known).await?;
         for changed in transaction.changed() {
             // Bytes of another version of Dormouse say nothing to this one.
             let inbox = Inbox::restore(&changed.bytes).unwrap_or_default();
             self.with(changed.device, |it| it.adopt(changed.version, inbox));
         }
-        let held = known.iter().map(|(device, _)| *device);
-        let versions: Vec<_> = held
-            .map(|device| (device, self.with(device, |it| it.version())))
-            .collect();
-        let inboxes = versions
-            .iter()
-            .map(|(device, _)| (*device, self.with(*device, |it| it.stored().clone())));
+        let matter = held.iter().filter(|(_, matters)| *matters);
+        let inboxes =
+            matter.map(|(device, _)| (*device, self.with(*device, |it| it.stored().clone())));
         let mut judge = Judge::new(&*self.directory, inboxes);
-        for item in items {
-            judge.take(&item.entry);
+        for entry in entries {
+            judge.take(entry);
         }
         let Judged {
             mut batch,
@@ -59,12 +58,9 @@ impl Committer {
         } = judge.finish();
         batch.position = position;
         let samples = batch.samples.len();
-        let version_of = |device| {
-            let found = versions.binary_search_by_key(&device, |(it, _)| *it);
-            found.map_or(0, |index| versions[index].1)
-        };
+        let version_of = |device| self.with(device, |it| it.version());
         if !batch.is_empty() {
-            *doubt = Doubt::about(&batch, version_of, entries);
+            *doubt = Doubt::about(&batch, version_of, in_journal);
             transaction.commit(batch).await?;
             *doubt = None;
         }
@@ -75,17 +71,13 @@ impl Committer {
         bump(&self.reception.tally.repeats, repeats);
         Ok(samples)
     }
+}
 
-    /// The devices whose inboxes matter to `items`, with the versions known
-    /// here.
-    fn known(&self, items: &[Item]) -> Vec<(DeviceKey, InboxVersion)> {
-        let matter = items.iter().filter(|item| matters(&item.entry));
-        let mut devices: Vec<_> = matter.map(|item| item.entry.device()).collect();
-        devices.sort_unstable();
-        devices.dedup();
-        devices
-            .into_iter()
-            .map(|device| (device, self.with(device, |it| it.version())))
-            .collect()
-    }
+/// The devices of `entries` in order, and whether their inboxes have a say.
+fn held(entries: &[Entry]) -> Vec<(DeviceKey, bool)> {
+    let each = entries.iter().map(|it| (it.device(), matters(it)));
+    let mut held: Vec<_> = each.collect();
+    held.sort_unstable_by_key(|(device, matters)| (*device, !matters));
+    held.dedup_by_key(|(device, _)| *device);
+    held
 }

@@ -37,6 +37,13 @@ pub(super) struct Item {
     pub(super) bytes: usize,
 }
 
+/// The messages of one transaction, side by side with who waits for them.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) entries: Vec<Entry>,
+    pub(super) answers: Vec<Answer>,
+}
+
 /// Which way messages go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -178,7 +185,7 @@ impl Lane {
     }
 
     /// Moves the next batch's messages into `batch`.
-    pub(super) fn take(&self, batch: &mut Vec<Item>) {
+    pub(super) fn take(&self, batch: &mut Batch) {
         let mut state = self.state();
         let (mut samples, mut bytes) = (0, 0);
         while samples < BATCH_SAMPLES
@@ -187,7 +194,8 @@ impl Lane {
         {
             samples += weight(&item.entry);
             bytes += item.bytes;
-            batch.push(item);
+            batch.entries.push(item.entry);
+            batch.answers.push(item.receipt);
         }
         state.bytes -= bytes;
         self.look_for_room(&state);
@@ -196,15 +204,17 @@ impl Lane {
     /// Sends everything that waits, `flight` first, and everything that comes
     /// from now on into the journal. Returns how many of `flight` it took, and
     /// the receipts of what it did not.
-    pub(super) fn spill(&self, flight: Vec<Item>) -> (usize, Vec<Answer>) {
+    pub(super) fn spill(&self, flight: Batch) -> (usize, Vec<Answer>) {
         let mut state = self.state();
         state.mode = Mode::Journal;
         let mut turned_away = Vec::new();
-        let flying = flight.len();
+        let flying = flight.entries.len();
         let mut taken = 0;
-        let waiting = std::mem::take(&mut state.waiting);
-        for (index, item) in flight.into_iter().chain(waiting).enumerate() {
-            match self.append(&mut state, &item.entry, item.receipt) {
+        let flight = flight.entries.into_iter().zip(flight.answers);
+        let waiting = std::mem::take(&mut state.waiting).into_iter();
+        let all = flight.chain(waiting.map(|item| (item.entry, item.receipt)));
+        for (index, (entry, receipt)) in all.enumerate() {
+            match self.append(&mut state, &entry, receipt) {
                 Ok(()) if index < flying => taken += 1,
                 Ok(()) => {}
                 Err(receipt) => turned_away.push(receipt),

@@ -76,9 +76,9 @@ impl Memory {
         self.waiting = self.waiting.saturating_add(1);
     }
 
-    /// `count` of them wait no longer.
-    pub(super) fn waited(&mut self, count: u32) {
-        self.waiting = self.waiting.saturating_sub(count);
+    /// One of them waits no longer.
+    pub(super) fn waited(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
         if self.waiting == 0 && self.behind {
             self.live = self.stored.clone();
             self.behind = false;

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use super::committer::{Committer, Flight, Step};
-use super::lane::Item;
 use crate::ports::PortError;
 use crate::ports::journal::{Chunk, JournalPosition};
 use crate::record::{Entry, Record};
@@ -31,43 +30,38 @@ impl Committer {
             self.lane.drained(flight.own_replayed);
             return Ok(Step::default());
         };
-        let mut entries = 0;
-        let mut items = Vec::new();
-        for bytes in chunks.iter().flat_map(Chunk::records) {
-            entries += 1;
-            if entries <= flight.skip {
-                continue;
+        let read = chunks.iter().flat_map(Chunk::records);
+        let (mut in_journal, mut entries) = (0, Vec::new());
+        for bytes in read {
+            in_journal += 1;
+            if in_journal > flight.skip {
+                entries.extend(Entry::decode(bytes));
             }
-            items.extend(Entry::decode(bytes).map(|entry| Item {
-                entry,
-                receipt: None,
-                bytes: bytes.len(),
-            }));
         }
         if of_earlier {
-            self.tell_replayed(&items);
+            self.tell_replayed(&entries);
         }
         let at = JournalPosition {
             journal: self.reader.id(),
             offset: end,
         };
         let samples = self
-            .keep(&items, Some(at), entries, &mut flight.doubt)
+            .keep(&entries, Some(at), in_journal, &mut flight.doubt)
             .await?;
-        let skipped = flight.skip.min(entries);
+        let skipped = flight.skip.min(in_journal);
         flight.skip -= skipped;
         if !of_earlier {
-            flight.own_replayed += entries as u64;
+            flight.own_replayed += in_journal as u64;
         }
         bump(&self.batches, 1);
-        bump(&self.replayed, entries as u64);
+        bump(&self.replayed, in_journal as u64);
         self.position.store(end, Ordering::Relaxed);
         self.reader.release(end);
         self.lane.drained(flight.own_replayed);
         Ok(Step {
-            messages: items.len(),
+            messages: entries.len(),
             samples,
-            unreadable: entries - skipped - items.len(),
+            unreadable: in_journal - skipped - entries.len(),
             replayed: true,
         })
     }
@@ -90,9 +84,9 @@ impl Committer {
         Ok(())
     }
 
-    fn tell_replayed(&self, items: &[Item]) {
-        for item in items {
-            if let Entry::Record(Record::Control(control)) = &item.entry {
+    fn tell_replayed(&self, entries: &[Entry]) {
+        for entry in entries {
+            if let Entry::Record(Record::Control(control)) = entry {
                 self.reception.tell_replayed(control);
             }
         }

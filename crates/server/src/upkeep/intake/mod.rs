@@ -1,0 +1,172 @@
+//! Keeps the way straight into the database going, and turns it aside into
+//! the journal while the database does not answer.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dormouse_core::ports::PortError;
+use dormouse_core::services::intake::{CommitFigures, Committer, Step};
+use metrics::{counter, gauge, histogram};
+use rand::Rng;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long one batch may take before its messages go to the journal.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Failures in a row, such as one deadlock, that are tried again at once.
+const AT_ONCE: u32 = 1;
+/// The first wait after a failure; doubled up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(100);
+/// The longest wait after a failure.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Commits what comes in until `stop`, then what is left. What cannot be
+/// committed then is in the journal for the next start.
+///
+/// # Errors
+/// Never by a database's fault; those are waited out.
+pub async fn keep(committer: Arc<Committer>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut keeper = Keeper::new(&committer);
+    loop {
+        let stopped = stop.run_until_cancelled(committer.ready()).await.is_none();
+        if stopped {
+            break;
+        }
+        while let Some(step) = keeper.step().await {
+            if step == Step::default() {
+                break;
+            }
+        }
+        if let Some(wait) = keeper.wait() {
+            stop.run_until_cancelled(sleep(wait)).await;
+        }
+    }
+    keeper.finish().await;
+    Ok(())
+}
+
+/// What there is to say of the way in, for a person: nothing while messages go
+/// straight into the database.
+///
+/// # Errors
+/// Where messages are turned away.
+pub fn describe(figures: &CommitFigures) -> Result<Option<String>, String> {
+    if figures.journal_full {
+        return Err("the database does not take messages, and the journal is full".to_owned());
+    }
+    if figures.direct {
+        return Ok(None);
+    }
+    let behind = figures.journalled.saturating_sub(figures.replayed);
+    Ok(Some(format!(
+        "messages go to the journal until the database has taken what is there; {behind} since \
+         the start wait"
+    )))
+}
+
+/// Brings the metrics of the way in up to date.
+pub fn tell(figures: &CommitFigures) {
+    let waiting = u32::try_from(figures.waiting).unwrap_or(u32::MAX);
+    gauge!("dormouse_intake_waiting").set(waiting);
+    gauge!("dormouse_intake_direct").set(u8::from(figures.direct));
+    for (name, value) in [
+        ("dormouse_intake_batches_total", figures.batches),
+        ("dormouse_intake_journalled_total", figures.journalled),
+        ("dormouse_intake_replayed_total", figures.replayed),
+    ] {
+        counter!(name).absolute(value);
+    }
+}
+
+/// Remembers failures in a row.
+struct Keeper<'a> {
+    committer: &'a Committer,
+    failures: u32,
+}
+
+impl<'a> Keeper<'a> {
+    const fn new(committer: &'a Committer) -> Self {
+        Self {
+            committer,
+            failures: 0,
+        }
+    }
+
+    /// One batch; `None` where it failed.
+    async fn step(&mut self) -> Option<Step> {
+        let begun = Instant::now();
+        let error = match timeout(PATIENCE, self.committer.step()).await {
+            Ok(Ok(step)) => {
+                self.succeeded(&step, begun.elapsed());
+                return Some(step);
+            }
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        self.failed(error.as_ref());
+        if self.failures > AT_ONCE {
+            self.committer.spill().await;
+        }
+        None
+    }
+
+    fn succeeded(&mut self, step: &Step, took: Duration) {
+        if step.unreadable > 0 {
+            let count = step.unreadable;
+            tracing::error!(count, "journal entries of an unknown kind skipped");
+        }
+        if step.messages == 0 {
+            return;
+        }
+        histogram!("dormouse_intake_commit_seconds").record(took.as_secs_f64());
+        if self.failures > AT_ONCE {
+            tracing::info!("the database takes messages again");
+        }
+        self.failures = 0;
+    }
+
+    fn failed(&mut self, error: Option<&PortError>) {
+        let worked = self.failures <= AT_ONCE;
+        self.failures = self.failures.saturating_add(1);
+        if error.is_none() {
+            // What hung once is not waited for twice.
+            self.failures = self.failures.max(AT_ONCE + 1);
+        }
+        if !worked || self.failures <= AT_ONCE {
+            return;
+        }
+        match error {
+            Some(error) => {
+                let error: &dyn std::error::Error = error;
+                tracing::error!(error, "the database takes no messages; the journal does");
+            }
+            None => tracing::error!(
+                patience = ?PATIENCE,
+                "the database does not answer in time; the journal takes messages"
+            ),
+        }
+    }
+
+    /// How long to leave the database alone; some more or less, so that nodes
+    /// do not come back all at once.
+    fn wait(&self) -> Option<Duration> {
+        let again = self.failures.checked_sub(AT_ONCE + 1)?;
+        let wait = RETRY_MIN.saturating_mul(1 << again.min(8)).min(RETRY_MAX);
+        Some(wait.mul_f64(rand::rng().random_range(0.5..1.0)))
+    }
+
+    /// Commits what is left; where that fails, the journal keeps it.
+    async fn finish(mut self) {
+        loop {
+            match self.step().await {
+                Some(step) if step == Step::default() => return,
+                Some(_) => {}
+                None if self.failures > AT_ONCE => return,
+                None => {}
+            }
+        }
+    }
+}
