@@ -3,10 +3,14 @@
 //!
 //! ```text
 //! cargo run --release -p dormouse --example history_load -- \
-//!     --devices 290 --days 60 --period-s 30 --batch 20000 [--dir DIR]
+//!     --devices 290 --days 60 --period-s 30 --batch 20000 \
+//!     [--dir DIR | --database postgres://USER@HOST/DATABASE]
 //! ```
+//!
+//! On TimescaleDB everything is compressed after the load, as it would be
+//! after a week.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +20,10 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use clap::Parser;
 use dormouse::api::{Caller, history};
+use dormouse::clock::SystemClock;
+use dormouse::store::postgres::{
+    DORMOUSE, Flavour, HISTORY, Maintenance, Postgres, PostgresHistory, PostgresSettings,
+};
 use dormouse::store::sqlite::SqliteHistory;
 use dormouse_core::access::Role;
 use dormouse_core::clock::{ManualClock, Timestamp};
@@ -23,10 +31,10 @@ use dormouse_core::device::{Device, DeviceSettings, DeviceState};
 use dormouse_core::directory::Directory;
 use dormouse_core::event::Origin;
 use dormouse_core::ids::{DeviceId, DeviceKey, SocketId};
-use dormouse_core::ports::history::{HistoryStore as _, HistoryUpkeep as _};
+use dormouse_core::ports::history::{HistoryStore, HistoryUpkeep, SeriesId};
 use dormouse_core::sample::{DeviceSample, Sample, Values};
 use dormouse_core::services::history::History;
-use dormouse_core::site::SiteZone;
+use dormouse_core::site::{LocalDay, SiteZone};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower::ServiceExt as _;
@@ -34,6 +42,11 @@ use tower::ServiceExt as _;
 /// The moment after the last sample: 2026-06-01T00:00:00Z.
 const END_MS: i64 = 1_780_272_000_000;
 const DAY_MS: i64 = 86_400_000;
+/// Any series.
+const SERIES: SeriesId = SeriesId {
+    device: DeviceKey(1),
+    socket: SocketId::STRIP,
+};
 
 /// How much to load and how.
 #[derive(Debug, Parser)]
@@ -57,6 +70,10 @@ struct Args {
     /// is there already is charted and not loaded again.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// PostgreSQL or TimescaleDB instead of a file. A database that has
+    /// history already is charted and not loaded again.
+    #[arg(long, conflicts_with = "dir")]
+    database: Option<String>,
 }
 
 #[tokio::main]
@@ -64,14 +81,18 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let temporary = tempfile::tempdir()?;
     let dir = args.dir.as_deref().unwrap_or(temporary.path());
-    let path = dir.join("history.db");
-    let loaded = if path.exists() {
+    let engine = match &args.database {
+        Some(url) => Engine::postgres(url).await?,
+        None => Engine::sqlite(dir.join("history.db")).await?,
+    };
+    let loaded = if engine.upkeep.usage().await?.first_day.is_some() {
         Value::Null
     } else {
-        load(&args, &path).await?
+        load(&args, &engine).await?
     };
-    let charted = chart(&args, &path).await?;
-    let report = json!({"load": loaded, "charts": charted});
+    let charted = chart(&args, Arc::clone(&engine.store)).await?;
+    engine.close().await;
+    let report = json!({"engine": engine.name, "load": loaded, "charts": charted});
     #[expect(clippy::print_stdout, reason = "the report is the product")]
     {
         println!("{report}");
@@ -79,8 +100,77 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn load(args: &Args, path: &Path) -> anyhow::Result<Value> {
-    let store = SqliteHistory::open(path, SiteZone::UTC).await?;
+/// What keeps the history.
+struct Engine {
+    name: &'static str,
+    store: Arc<dyn HistoryStore>,
+    upkeep: Arc<dyn HistoryUpkeep>,
+    at: At,
+}
+
+enum At {
+    File(PathBuf, Arc<SqliteHistory>),
+    Database(Arc<PostgresHistory>),
+}
+
+impl Engine {
+    async fn sqlite(path: PathBuf) -> anyhow::Result<Self> {
+        let store = Arc::new(SqliteHistory::open(&path, SiteZone::UTC).await?);
+        Ok(Self {
+            name: "sqlite",
+            store: store.clone(),
+            upkeep: store.clone(),
+            at: At::File(path, store),
+        })
+    }
+
+    async fn postgres(url: &str) -> anyhow::Result<Self> {
+        let settings = PostgresSettings {
+            url: url.to_owned(),
+            password_file: None,
+            pool_max: 4,
+            connect_timeout: Duration::from_secs(10),
+            node: "history-load".to_owned(),
+        };
+        let clock = Arc::new(SystemClock::start());
+        let db = Postgres::open(&settings, clock, &[DORMOUSE, HISTORY]).await?;
+        let store = Arc::new(PostgresHistory::open(db, SiteZone::UTC).await?);
+        Ok(Self {
+            name: match store.flavour() {
+                Flavour::Plain => "postgresql",
+                Flavour::Timescale => "timescaledb",
+            },
+            store: store.clone(),
+            upkeep: store.clone(),
+            at: At::Database(store),
+        })
+    }
+
+    /// Brings everything into its final place; bytes on disk.
+    async fn settle(&self) -> anyhow::Result<u64> {
+        match &self.at {
+            At::File(path, store) => {
+                store.rebuild(SERIES, LocalDay::from_number(0)).await?;
+                Ok(std::fs::metadata(path)?.len())
+            }
+            At::Database(store) => {
+                let mut maintenance = Maintenance::new(Arc::clone(store));
+                let later = Timestamp::from_millis(END_MS + 60 * DAY_MS);
+                let report = maintenance.run(later).await;
+                ensure!(report.is_well(), "{}", report.detail());
+                Ok(store.usage().await?.bytes)
+            }
+        }
+    }
+
+    async fn close(&self) {
+        if let At::File(_, store) = &self.at {
+            store.close().await;
+        }
+    }
+}
+
+async fn load(args: &Args, engine: &Engine) -> anyhow::Result<Value> {
     let (began, cpu_began) = (Instant::now(), cpu()?);
     let mut rows: u64 = 0;
     let mut slowest = Duration::ZERO;
@@ -95,28 +185,29 @@ async fn load(args: &Args, path: &Path) -> anyhow::Result<Value> {
             break;
         }
         let appended = Instant::now();
-        rows += store.append(batch, None).await?.new as u64;
+        rows += engine.store.append(batch, None).await?.new as u64;
         slowest = slowest.max(appended.elapsed());
     }
-    store.close().await;
     let (took, cpu_took) = (began.elapsed() - making, cpu()? - cpu_began - making);
-    let bytes = std::fs::metadata(path)?.len();
-    let store = SqliteHistory::open(path, SiteZone::UTC).await?;
-    let usage = store.usage().await?;
-    store.close().await;
+    let loaded = engine.upkeep.usage().await?.bytes;
+    let settling = Instant::now();
+    let bytes = engine.settle().await?;
+    let settled = settling.elapsed();
+    let usage = engine.upkeep.usage().await?;
     let per_row = |value: f64| value / rows as f64;
     Ok(json!({
         "rows": rows,
         "rowsPerSecond": (rows as f64 / took.as_secs_f64()).round(),
         "cpuSecondsPer100k": per_row(cpu_took.as_secs_f64()) * 100_000.0,
         "slowestAppendMs": slowest.as_secs_f64() * 1_000.0,
+        "loadedBytesPerRow": per_row(loaded as f64),
+        "settleSeconds": settled.as_secs_f64(),
         "fileBytesPerRow": per_row(bytes as f64),
         "usedBytesPerRow": per_row(usage.bytes as f64),
     }))
 }
 
-async fn chart(args: &Args, path: &Path) -> anyhow::Result<Value> {
-    let store = Arc::new(SqliteHistory::open(path, SiteZone::UTC).await?);
+async fn chart(args: &Args, store: Arc<dyn HistoryStore>) -> anyhow::Result<Value> {
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(END_MS)));
     let history = History::new(store, Arc::new(Fleet(args.devices)), clock, SiteZone::UTC);
     let (router, _) = history::router(history).split_for_parts();

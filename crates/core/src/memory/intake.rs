@@ -200,3 +200,29 @@ impl Drop for MemoryTransaction {
         self.shared.released.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{IntakeStores, intake_store, intake_store_of_nodes};
+    use crate::site::SiteZone;
+
+    async fn stores() -> IntakeStores {
+        let history = Arc::new(MemoryHistory::new(SiteZone::UTC));
+        let events = Arc::new(MemoryEvents::default());
+        let devices = Arc::new(MemoryDevices::default());
+        let parts = (history.clone(), events.clone(), devices.clone());
+        IntakeStores {
+            intake: Arc::new(MemoryIntake::new(parts.0, parts.1, parts.2)),
+            history,
+            events,
+            devices,
+        }
+    }
+
+    #[tokio::test]
+    async fn keeps_the_intake_contract() {
+        intake_store(stores).await;
+        intake_store_of_nodes(stores).await;
+    }
+}

@@ -31,7 +31,9 @@ pub use commands::PostgresCommands;
 pub use devices::PostgresDevices;
 pub use error::OpenError;
 pub use events::PostgresEvents;
-pub use history::{HISTORY, PostgresHistory};
+pub use history::{
+    HISTORY, Maintenance, MaintenanceReport, PostgresHistory, PostgresIntake, StepReport,
+};
 pub use incidents::PostgresIncidents;
 pub use leases::PostgresLeases;
 pub use people::PostgresPeople;

@@ -10,8 +10,10 @@
 mod absorb;
 mod columns;
 mod hold;
+mod intake;
 mod late;
 mod levels;
+mod maintenance;
 mod parts;
 mod port;
 mod read;
@@ -28,6 +30,8 @@ use super::pool::{Postgres, get};
 use super::schema::Flavour;
 use parts::Known;
 
+pub use intake::PostgresIntake;
+pub use maintenance::{Maintenance, MaintenanceReport, StepReport};
 pub use schema::HISTORY;
 
 /// History in a database that was opened with [`HISTORY`] among its areas.
@@ -52,6 +56,13 @@ impl PostgresHistory {
             "timescale" => Flavour::Timescale,
             _ => Flavour::Plain,
         };
+        let sql = "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')";
+        if flavour == Flavour::Plain && get(&db.query_one(sql, &[]).await?, 0)? {
+            tracing::info!(
+                "the database has TimescaleDB now, but its history was made without and stays so; \
+                 to use it, migrate into an empty database"
+            );
+        }
         let history = Self {
             db,
             zone,

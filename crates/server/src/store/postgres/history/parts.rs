@@ -97,6 +97,10 @@ impl Missing {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Makes them in `client`'s transaction, unless somebody has. They are
     /// attached rather than made in place: nobody who reads or writes waits.
     pub(super) async fn make(&self, client: &Client) -> Result<(), Error> {

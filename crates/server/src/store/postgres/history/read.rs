@@ -67,18 +67,28 @@ impl PostgresHistory {
         &self,
         series: SeriesId,
         level: Level,
-        mut range: Range<Timestamp>,
+        range: Range<Timestamp>,
     ) -> Result<Vec<BucketAt>, PortError> {
+        let range = self.seen(level, range).await?;
+        let client = self.db.connection().await?;
+        self.buckets_on(&client, series, level, range).await
+    }
+
+    /// The part of `range` that retention has not hidden.
+    async fn seen(
+        &self,
+        level: Level,
+        mut range: Range<Timestamp>,
+    ) -> Result<Range<Timestamp>, PortError> {
         if level == Level::Minute
             && let Some(floor) = self.read_floors().await?.minute
         {
             range.start = range.start.max(floor);
         }
-        let client = self.db.connection().await?;
-        self.buckets_on(&client, series, level, range).await
+        Ok(range)
     }
 
-    /// The same on a connection at hand, wherever minutes are hidden.
+    /// The same on a connection at hand, be it hidden or not.
     pub(super) async fn buckets_on(
         &self,
         client: &Client,
@@ -173,6 +183,7 @@ impl PostgresHistory {
         level: Level,
         range: Range<Timestamp>,
     ) -> Result<Vec<FleetEnergy>, PortError> {
+        let range = self.seen(level, range).await?;
         if range.start >= range.end {
             return Ok(Vec::new());
         }

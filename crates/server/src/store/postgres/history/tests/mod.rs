@@ -1,5 +1,11 @@
 //! What history in PostgreSQL and TimescaleDB must do beyond the contract.
 
+mod engines;
+mod intake;
+mod nodes;
+mod people;
+mod story;
+
 use dormouse_core::contract::history_store;
 use dormouse_core::site::SiteZone;
 
