@@ -44,6 +44,11 @@ pub struct Migration {
     pub name: &'static str,
     /// What it does, in one transaction.
     pub work: Work,
+    /// Whether a version that does not know it cannot run any more. A change
+    /// is made in three releases, so that nodes of two versions run side by
+    /// side: add what is new, fill it, and only then take away the old; the
+    /// last step alone is breaking.
+    pub breaking: bool,
 }
 
 /// Tables that are brought up to date together.
@@ -64,30 +69,35 @@ pub const DORMOUSE: Area = Area {
             work: Work::Sql(include_str!(
                 "../../../migrations/postgres/dormouse/0001_devices.sql"
             )),
+            breaking: true,
         },
         Migration {
             name: "0002_people",
             work: Work::Sql(include_str!(
                 "../../../migrations/postgres/dormouse/0002_people.sql"
             )),
+            breaking: true,
         },
         Migration {
             name: "0003_events",
             work: Work::Sql(include_str!(
                 "../../../migrations/postgres/dormouse/0003_events.sql"
             )),
+            breaking: true,
         },
         Migration {
             name: "0004_commands",
             work: Work::Sql(include_str!(
                 "../../../migrations/postgres/dormouse/0004_commands.sql"
             )),
+            breaking: true,
         },
         Migration {
             name: "0005_leases",
             work: Work::Sql(include_str!(
                 "../../../migrations/postgres/dormouse/0005_leases.sql"
             )),
+            breaking: true,
         },
     ],
 };
@@ -180,18 +190,21 @@ async fn step(client: &mut Client, tried: &str, area: &Area) -> Result<bool, Ope
                  area       text        NOT NULL,
                  number     int4        NOT NULL,
                  name       text        NOT NULL,
+                 breaking   bool        NOT NULL,
                  applied_at timestamptz NOT NULL DEFAULT clock_timestamp(),
                  PRIMARY KEY (area, number)
              );"
         ))
         .await
         .map_err(failed)?;
-    let sql = "SELECT count(*) FROM dormouse_migrations WHERE area = $1";
-    let row = transaction.query_one(sql, &[&area.name]).await;
-    let done: i64 = row.map_err(failed)?.get(0);
-    let done = usize::try_from(done).unwrap_or(0);
     let known = area.migrations.len();
-    if done > known {
+    let sql = "SELECT count(*), coalesce(bool_or(breaking AND number > $2), false)
+        FROM dormouse_migrations WHERE area = $1";
+    let number = i32::try_from(known).unwrap_or(i32::MAX);
+    let row = transaction.query_one(sql, &[&area.name, &number]).await;
+    let row = row.map_err(failed)?;
+    let done = usize::try_from(row.get::<_, i64>(0)).unwrap_or(0);
+    if row.get(1) {
         return Err(OpenError::Newer {
             tried: tried.to_owned(),
             area: area.name,
@@ -200,6 +213,9 @@ async fn step(client: &mut Client, tried: &str, area: &Area) -> Result<bool, Ope
         });
     }
     let Some(next) = area.migrations.get(done) else {
+        if done > known {
+            tracing::info!(area = area.name, "the database is of a newer version");
+        }
         transaction.commit().await.map_err(failed)?;
         return Ok(false);
     };
@@ -229,9 +245,10 @@ async fn apply(
         Work::Code(code) => code(transaction, flavour(transaction).await?).await?,
     }
     let number = i32::try_from(done + 1).unwrap_or(i32::MAX);
-    let sql = "INSERT INTO dormouse_migrations (area, number, name) VALUES ($1, $2, $3)";
+    let sql = "INSERT INTO dormouse_migrations (area, number, name, breaking)
+        VALUES ($1, $2, $3, $4)";
     transaction
-        .execute(sql, &[&area, &number, &next.name])
+        .execute(sql, &[&area, &number, &next.name, &next.breaking])
         .await?;
     Ok(())
 }

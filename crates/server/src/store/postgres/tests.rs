@@ -120,6 +120,7 @@ async fn a_newer_schema_and_a_broken_migration_are_refused() {
         migrations: &[Migration {
             name: "0001_broken",
             work: Work::Sql("CREATE TABLE half (x int); CREATE TABLE devices (x int)"),
+            breaking: false,
         }],
     };
     let opened = Postgres::open(&settings(database.url), clock, &[broken]).await;
@@ -128,6 +129,38 @@ async fn a_newer_schema_and_a_broken_migration_are_refused() {
     let half = "SELECT count(*) FROM pg_class WHERE relname = 'half'";
     let count = Server::shared().sql(&database.name, half).unwrap();
     assert_eq!(count, "0");
+}
+
+#[tokio::test]
+async fn the_version_before_runs_on_a_schema_that_only_grew() {
+    const ONE: Migration = Migration {
+        name: "0001_one",
+        work: Work::Sql("CREATE TABLE one (x int)"),
+        breaking: true,
+    };
+    const GROWN: Migration = Migration {
+        name: "0002_grown",
+        work: Work::Sql("ALTER TABLE one ADD y int"),
+        breaking: false,
+    };
+    const SHRUNK: Migration = Migration {
+        name: "0003_shrunk",
+        work: Work::Sql("ALTER TABLE one DROP x"),
+        breaking: true,
+    };
+    let url = Server::shared().database().unwrap().url;
+    let with = async |migrations| {
+        let name = "site";
+        let areas = [Area { name, migrations }];
+        let clock = Arc::new(SystemClock::start());
+        Postgres::open(&settings(url.clone()), clock, &areas).await
+    };
+    with(&[ONE, GROWN]).await.unwrap();
+    with(&[ONE]).await.unwrap();
+    with(&[ONE, GROWN, SHRUNK]).await.unwrap();
+    let error = with(&[ONE, GROWN]).await.unwrap_err();
+    assert!(matches!(error, OpenError::Newer { .. }), "{error}");
+    assert!(error.to_string().contains("newer version"), "{error}");
 }
 
 #[tokio::test]

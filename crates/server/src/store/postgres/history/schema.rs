@@ -13,6 +13,7 @@ pub const HISTORY: Area = Area {
     migrations: &[Migration {
         name: "0001_history",
         work: Work::Code(first),
+        breaking: true,
     }],
 };
 
