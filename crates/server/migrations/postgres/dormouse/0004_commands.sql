@@ -110,7 +110,6 @@ LANGUAGE sql AS $$
     INSERT INTO idempotency_keys (caller, key, fingerprint, command, batch, used_at)
     SELECT used->>'caller', used->>'key', decode(used->>'fingerprint', 'hex'),
            made_command, made_batch, (used->>'used_at')::timestamptz
-    WHERE used IS NOT NULL
     ON CONFLICT (caller, key) DO UPDATE SET
         fingerprint = excluded.fingerprint, command = excluded.command,
         batch = excluded.batch, used_at = excluded.used_at;
@@ -171,10 +170,14 @@ BEGIN
                 CONTINUE;
             END IF;
             INSERT INTO commands SELECT added.*;
-            PERFORM dormouse_claim_key(w->'key', added.id, NULL);
-            UPDATE command_batch_items i SET command = added.id
-            WHERE i.batch = added.batch AND i.item = added.item
-              AND i.command IS NULL AND i.refusal IS NULL;
+            IF w ? 'key' THEN
+                PERFORM dormouse_claim_key(w->'key', added.id, NULL);
+            END IF;
+            IF added.batch IS NOT NULL THEN
+                UPDATE command_batch_items i SET command = added.id
+                WHERE i.batch = added.batch AND i.item = added.item
+                  AND i.command IS NULL AND i.refusal IS NULL;
+            END IF;
             o_outcome := 'done';
         WHEN 'settle' THEN
             UPDATE commands c SET state = w->>'state', how = w->>'how', reason = w->>'reason',
@@ -192,7 +195,9 @@ BEGIN
             SELECT (w->>'batch')::uuid, t.item - 1, (t.target->>0)::int4, t.target->>1,
                    (t.target->>2)::int2
             FROM jsonb_array_elements(w->'targets') WITH ORDINALITY AS t (target, item);
-            PERFORM dormouse_claim_key(w->'key', NULL, (w->>'batch')::uuid);
+            IF w ? 'key' THEN
+                PERFORM dormouse_claim_key(w->'key', NULL, (w->>'batch')::uuid);
+            END IF;
         WHEN 'refuse' THEN
             UPDATE command_batch_items i SET refusal = w->>'refusal'
             WHERE i.batch = (w->>'batch')::uuid AND i.item = (w->>'item')::int8
