@@ -113,6 +113,15 @@ impl Reported {
         })
     }
 
+    /// Whether this is newer than `other`, which another node took.
+    #[must_use]
+    pub fn is_newer_than_report(&self, other: &Self) -> bool {
+        match (self.seq, other.seq) {
+            (Some(seq), Some(their_seq)) if self.boot == other.boot => seq > their_seq,
+            _ => self.at > other.at,
+        }
+    }
+
     /// Whether this was reported after `evidence` arose.
     fn is_newer_than(&self, evidence: &RelayReport) -> bool {
         match (self.boot, self.seq, evidence.boot, evidence.seq) {

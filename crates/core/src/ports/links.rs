@@ -80,4 +80,7 @@ pub enum DeviceChange {
 pub trait DeviceWatcher: Send + Sync + 'static {
     /// `device` changed and is now as given.
     fn changed(&self, device: &Device, change: DeviceChange, by: &Origin);
+
+    /// `device` reported itself here and is now as given.
+    fn reported(&self, _device: &Device) {}
 }

@@ -112,6 +112,24 @@ impl EventLog {
         lock(&self.recent).iter().cloned().collect()
     }
 
+    /// The latest events of every node, newest first: those that are kept, and
+    /// this node's own that are not yet.
+    pub async fn recent_of_all(&self) -> Vec<EventMessage> {
+        let query = EventQuery {
+            limit: RECENT,
+            ..EventQuery::default()
+        };
+        let mut all = self.recent();
+        // What cannot be read now is not shown.
+        let kept = self.store.list(&query).await.unwrap_or_default();
+        let known: std::collections::HashSet<_> = all.iter().map(|it| it.id).collect();
+        let others = kept.iter().filter(|it| !known.contains(&it.id));
+        all.extend(others.map(EventMessage::from));
+        all.sort_by_key(|it| std::cmp::Reverse((it.ts, it.id)));
+        all.truncate(RECENT);
+        all
+    }
+
     /// Events dropped since the start because the store was down for too long.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -115,14 +115,20 @@ impl Fleet {
         } else {
             None
         };
-        let watches_events = topics.contains(&Topic::Events);
+        let events = match topics.contains(&Topic::Events) {
+            true if self.parts.presence.is_shared() => {
+                Some(self.parts.events.recent_of_all().await)
+            }
+            true => Some(self.parts.events.recent()),
+            false => None,
+        };
         SnapshotMessage {
             topics: topics.iter().map(Topic::to_string).collect(),
             version: self.parts.version,
             now: self.parts.clock.now(),
             fleet,
             devices: self.devices(&self.watched(topics)).await,
-            events: watches_events.then(|| self.parts.events.recent()),
+            events,
         }
     }
 

@@ -186,21 +186,31 @@ impl Services {
                 std::future::ready(Ok(()))
             }),
         );
+        let duty = upkeep::Duty::default();
         let retention = Arc::clone(&self.retention);
-        tasks.spawn("retention", upkeep::retention(retention, tasks.stopping()));
+        tasks.spawn(
+            "retention",
+            upkeep::retention(retention, duty.clone(), tasks.stopping()),
+        );
         let statistics = Arc::clone(&self.statistics);
-        tasks.spawn("periods", upkeep::periods(statistics, tasks.stopping()));
-        self.spawn_pruning(tasks, config);
+        tasks.spawn(
+            "periods",
+            upkeep::periods(statistics, duty.clone(), tasks.stopping()),
+        );
+        self.spawn_pruning(tasks, config, duty);
     }
 
-    fn spawn_pruning(&self, tasks: &Tasks, config: &Config) {
+    fn spawn_pruning(&self, tasks: &Tasks, config: &Config, duty: upkeep::Duty) {
         let keep = config.retention;
         let services = self.clone();
         tasks.spawn(
             "pruning",
             upkeep::every("pruning", PRUNE, tasks.stopping(), move || {
-                let services = services.clone();
+                let (services, duty) = (services.clone(), duty.clone());
                 async move {
+                    if !duty.is_ours() {
+                        return Ok(());
+                    }
                     let day = Duration::from_secs(86_400);
                     services.events.prune(keep.event_days).await?;
                     services.incidents.prune(keep.event_days).await?;

@@ -4,6 +4,7 @@
 mod fleet;
 mod inflow;
 mod keeper;
+mod nodes;
 mod outlet;
 mod view;
 mod watcher;
@@ -11,6 +12,7 @@ mod watcher;
 pub use fleet::CommandFleet;
 pub use inflow::{Inflow, InflowParts};
 pub use keeper::{JournalKeeper, KeeperParts};
+pub use nodes::DeviceHints;
 pub use outlet::CommandOutlet;
 pub use view::LiveView;
 pub use watcher::{DeviceChanges, DeviceChangesParts};

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use dormouse_core::clock::Clock;
 use dormouse_core::device::{Device, DeviceState};
 use dormouse_core::event::{Event, EventType, Origin, Severity};
-use dormouse_core::ids::{EventId, uuid_v7};
+use dormouse_core::ids::EventId;
 use dormouse_core::live::{DeviceMessage, LiveHub, LiveMessage, RemovedMessage};
 use dormouse_core::ports::hot::HotState;
 use dormouse_core::ports::{DeviceChange, DeviceWatcher};
@@ -13,6 +13,7 @@ use dormouse_core::services::events::EventLog;
 use dormouse_core::services::ingest::Ingest;
 use dormouse_core::services::presence::PresenceTracker;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 /// Who hears of changes to devices.
 #[derive(Clone)]
@@ -81,7 +82,7 @@ impl DeviceWatcher for DeviceChanges {
         if let Some(kind) = event_type(change) {
             let now = parts.clock.now();
             parts.events.record(Event {
-                id: EventId(uuid_v7(now)),
+                id: event_id(device, &kind),
                 device: Some((device.key, device.id.clone())),
                 socket: None,
                 kind,
@@ -93,6 +94,16 @@ impl DeviceWatcher for DeviceChanges {
             });
         }
     }
+}
+
+/// The same on every node that hears of the change, so that one event is kept.
+fn event_id(device: &Device, kind: &EventType) -> EventId {
+    let text = format!("{} {} {}", device.key.0, device.version, kind.name());
+    let digest = Sha256::digest(text.as_bytes());
+    let mut random = [0; 10];
+    random.copy_from_slice(&digest[..10]);
+    let ms = u64::try_from(device.created_at.as_millis()).unwrap_or(0);
+    EventId(uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid())
 }
 
 fn event_type(change: DeviceChange) -> Option<EventType> {

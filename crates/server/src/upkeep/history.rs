@@ -7,6 +7,8 @@ use dormouse_core::services::retention::{Retention, RetentionReport};
 use dormouse_core::services::statistics::Statistics;
 use tokio_util::sync::CancellationToken;
 
+use super::Duty;
+
 /// How soon after the start retention runs first: when the rush is over.
 const FIRST_RETENTION: Duration = Duration::from_secs(60);
 /// How long after a run the next one begins.
@@ -22,7 +24,11 @@ const PERIODS: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// None; a store that does not answer is asked again later.
-pub async fn retention(retention: Arc<Retention>, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn retention(
+    retention: Arc<Retention>,
+    duty: Duty,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut pause = FIRST_RETENTION;
     loop {
         tokio::select! {
@@ -31,17 +37,18 @@ pub async fn retention(retention: Arc<Retention>, stop: CancellationToken) -> an
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            report = run(&retention) => tell(&report),
+            report = run(&retention, &duty) => report.iter().for_each(tell),
         }
         pause = NEXT_RETENTION;
     }
 }
 
-async fn run(retention: &Retention) -> RetentionReport {
+/// `None` where another node does it.
+async fn run(retention: &Retention, duty: &Duty) -> Option<RetentionReport> {
     let mut run = retention.begin();
-    loop {
+    while duty.is_ours() {
         let pause = match run.step().await {
-            Ok(Some(report)) => return report,
+            Ok(Some(report)) => return Some(report),
             Ok(None) => STEP_PAUSE,
             Err(error) => {
                 tracing::warn!(%error, "retention waits for the database");
@@ -50,6 +57,7 @@ async fn run(retention: &Retention) -> RetentionReport {
         };
         tokio::time::sleep(pause).await;
     }
+    None
 }
 
 fn tell(report: &RetentionReport) {
@@ -72,9 +80,15 @@ fn tell(report: &RetentionReport) {
 ///
 /// # Errors
 /// None; a store that does not answer is asked again later.
-pub async fn periods(statistics: Arc<Statistics>, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn periods(
+    statistics: Arc<Statistics>,
+    duty: Duty,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     loop {
-        if let Err(error) = statistics.note_periods().await {
+        if duty.is_ours()
+            && let Err(error) = statistics.note_periods().await
+        {
             tracing::warn!(%error, "reporting periods were not noted");
         }
         tokio::select! {

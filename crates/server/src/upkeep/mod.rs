@@ -4,9 +4,11 @@
 mod commands;
 mod history;
 mod intake;
+mod nodes;
 mod services;
 
 pub use commands::keep as commands;
 pub use history::{periods, retention};
 pub use intake::{describe as describe_intake, keep as intake, tell as tell_intake};
+pub use nodes::{Duty, NodeLoops};
 pub use services::{audit, events, every, incidents, presence};

@@ -37,7 +37,8 @@ pub async fn presence(
     }
 }
 
-/// Judges losses and ends incidents until `stop`.
+/// Judges losses and ends incidents until `stop`; among several nodes, only
+/// while this one leads.
 ///
 /// # Errors
 /// None; a store that does not answer is asked again later.
@@ -47,13 +48,30 @@ pub async fn incidents(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut leads = tracker.leads();
     loop {
+        if tracker.leads() && !leads {
+            let outcome = incidents.take_over(|key| tracker.is_online(key)).await;
+            leads = outcome.is_ok();
+            rest_if_failed("incidents", outcome, &stop).await;
+        }
+        if !tracker.leads() {
+            leads = false;
+            incidents.stand_by();
+            stop.run_until_cancelled(sleep(REST)).await;
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            continue;
+        }
         let due = incidents
             .next_deadline()
             .map(|at| at.since(clock.instant()));
+        let look = tracker.is_shared().then_some(REST);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = incidents.deadline_moved() => {}
+            () = after(look) => {}
             () = after(due) => {
                 let outcome = incidents.run_due(|key| tracker.is_online(key)).await;
                 rest_if_failed("incidents", outcome, &stop).await;

@@ -25,6 +25,9 @@ use crate::services::events::EventLog;
 const QUIET: Duration = Duration::from_secs(10);
 /// How long losses are collected at most.
 const COLLECT_MAX: Duration = Duration::from_secs(60);
+/// How long after their judgement losses are remembered by nodes that do not
+/// judge: a judge that dies is replaced within that time.
+const STAND_BY: Duration = Duration::from_secs(20);
 /// How many open incidents are taken up at the start.
 const OPEN_MAX: usize = 1_000;
 /// How many ended incidents are deleted at a time.
@@ -95,6 +98,41 @@ impl Incidents {
             })
             .collect();
         Ok(())
+    }
+
+    /// Takes the judging over from another node: its incidents, and those of
+    /// the last losses that it had not judged.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn take_over(&self, is_online: impl Fn(DeviceKey) -> bool) -> Result<(), PortError> {
+        self.restore().await?;
+        let now = self.clock.now();
+        let mut state = self.state();
+        let State { gone, open, .. } = &mut *state;
+        for tracked in open.iter_mut() {
+            let devices = tracked.incident.devices.keys().cloned();
+            for id in devices.collect::<Vec<_>>() {
+                gone.remove(&id);
+                let device = self.directory.by_id(&id);
+                if device.is_none_or(|device| is_online(device.key)) {
+                    tracked.unsaved |= tracked.incident.returned(&id, now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the judging to another node: forgets what that one has judged
+    /// by now. Call it every second while it is so.
+    pub fn stand_by(&self) {
+        let now = self.clock.instant();
+        let mut state = self.state();
+        state.open.clear();
+        if !state.gone.is_empty() && now >= state.judge_at() + STAND_BY {
+            state.gone.clear();
+            state.back.clear();
+        }
     }
 
     /// `device` went offline.

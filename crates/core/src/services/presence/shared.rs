@@ -7,7 +7,7 @@
 //! well. Only the leader keeps the events, those that an earlier leader did
 //! not come to included.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,7 +74,8 @@ pub(super) struct Shared {
     outgoing: Mutex<Outgoing>,
     urgent: Notify,
     pub(super) followed: Mutex<Followed>,
-    cut_off: AtomicBool,
+    /// Since when nothing comes from the broker to this node.
+    cut_off: Mutex<Option<Instant>>,
     hold_ms: AtomicU64,
 }
 
@@ -85,7 +86,7 @@ impl Shared {
             outgoing: Mutex::default(),
             urgent: Notify::new(),
             followed: Mutex::default(),
-            cut_off: AtomicBool::new(false),
+            cut_off: Mutex::default(),
             hold_ms: AtomicU64::new(0),
         }
     }
@@ -163,6 +164,21 @@ impl PresenceTracker {
     pub fn leads(&self) -> bool {
         let shared = self.shared.as_ref();
         shared.is_none_or(|it| it.nodes.lease.held().is_some())
+    }
+
+    /// For how long nothing has come from the broker to this node of several.
+    #[must_use]
+    pub fn cut_off_for(&self) -> Duration {
+        let since = self.shared.as_ref().and_then(|it| *lock(&it.cut_off));
+        since.map_or(Duration::ZERO, |since| {
+            self.parts.clock.instant().since(since)
+        })
+    }
+
+    /// Whether there are other nodes.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.shared.is_some()
     }
 
     /// Tells the others what was heard since the last time. Call it every
@@ -298,13 +314,20 @@ impl PresenceTracker {
     }
 
     pub(super) fn set_cut_off(&self, shared: &Shared, cut_off: bool) {
-        if shared.cut_off.swap(cut_off, Ordering::SeqCst) != cut_off {
+        let now = self.parts.clock.instant();
+        let changed = {
+            let mut since = lock(&shared.cut_off);
+            let changed = since.is_some() != cut_off;
+            *since = cut_off.then(|| since.unwrap_or(now));
+            changed
+        };
+        if changed {
             shared.push(Record::Link {
                 node: shared.nodes.node.clone(),
                 whole: !cut_off,
             });
         }
-        self.watch_links(shared, self.parts.clock.instant());
+        self.watch_links(shared, now);
     }
 
     /// Whether this node may declare silences at `now`.
@@ -329,7 +352,7 @@ impl PresenceTracker {
     /// Messages are on their way to the log only while this node hears the
     /// broker and the log, and no other node is known to be cut off.
     pub(super) fn watch_links(&self, shared: &Shared, now: Instant) {
-        let whole = !shared.cut_off.load(Ordering::SeqCst)
+        let whole = lock(&shared.cut_off).is_none()
             && shared.nodes.exchange.connected()
             && !lock(&shared.followed).waits_for_links(now);
         if whole {

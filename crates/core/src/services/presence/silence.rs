@@ -16,9 +16,13 @@ const SETTLE_MIN: Duration = Duration::from_millis(50);
 const SETTLE_MAX: Duration = Duration::from_millis(500);
 
 impl PresenceTracker {
-    /// When [`Self::run_due`] should run next; `None` while nobody is online.
+    /// When [`Self::run_due`] should run next; `None` while nobody is online,
+    /// and among several nodes.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
+        if self.shared.is_some() {
+            return None;
+        }
         self.link.since().and_then(|_| self.deadlines.next())
     }
 

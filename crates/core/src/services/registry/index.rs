@@ -85,10 +85,14 @@ impl Index {
         if known.is_some_and(|known| known.revision >= revision) {
             return None;
         }
-        // Reports are newer here than in the store.
-        if let Some(reported) = known.and_then(|known| known.device.reported.clone()) {
-            device.reported = Some(reported);
-        }
+        // Reports are mostly newer here than in the store.
+        let known = known.and_then(|known| known.device.reported.clone());
+        let stored = device.reported.take();
+        device.reported = match (known, stored) {
+            (Some(known), Some(stored)) if stored.is_newer_than_report(&known) => Some(stored),
+            (Some(known), _) => Some(known),
+            (None, stored) => stored,
+        };
         let before = self.remove(device.key);
         if device.state == DeviceState::Deleted {
             if !self.by_id.contains_key(&device.id) {

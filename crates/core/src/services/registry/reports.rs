@@ -29,7 +29,40 @@ impl Registry {
             (before, after)
         };
         lock(&self.dirty).reports.insert(key);
+        for watcher in &self.parts.watchers {
+            watcher.reported(&after);
+        }
         Some((before, after))
+    }
+
+    /// Takes over what a device reported to another node, which stores it;
+    /// returns the device as it is now, `None` where nothing changes.
+    pub fn take_report(&self, key: DeviceKey, reported: Arc<Reported>) -> Option<Arc<Device>> {
+        let mut index = self.write();
+        let entry = index.by_key_mut(key)?;
+        let known = entry.device.reported.as_deref();
+        if known.is_some_and(|known| known.is_newer_than_report(&reported) || *known == *reported) {
+            return None;
+        }
+        entry.device = Arc::new(Device {
+            reported: Some(reported),
+            ..(*entry.device).clone()
+        });
+        Some(Arc::clone(&entry.device))
+    }
+
+    /// Reads every stored report again: some of other nodes' were not heard.
+    /// Returns the devices whose report changed.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn reread_reports(&self) -> Result<Vec<Arc<Device>>, PortError> {
+        let stored = self.parts.store.changed_since(0).await?;
+        let reports = stored.into_iter().filter_map(|it| {
+            let reported = it.device.reported?;
+            self.take_report(it.device.key, reported)
+        });
+        Ok(reports.collect())
     }
 
     /// Stores the reports and first uses of credentials not stored yet. What
