@@ -1,3 +1,5 @@
+mod postgres;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,7 +25,7 @@ use crate::journal::{CAPACITY_MIN, FileJournal};
 
 const STRIP: DeviceKey = DeviceKey(1);
 const NOW: Timestamp = Timestamp::from_millis(1_767_323_045_000);
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Deaf;
 
@@ -37,20 +39,21 @@ impl Downstream for Deaf {
     fn event(&self, _: DeviceKey, _: &EventRecord, _: Timestamp) {}
 }
 
-/// One strip.
-struct OneStrip(Arc<Device>);
+/// The devices as they were when the test began.
+#[derive(Clone)]
+struct Known(Vec<Arc<Device>>);
 
-impl Directory for OneStrip {
+impl Directory for Known {
     fn by_key(&self, key: DeviceKey) -> Option<Arc<Device>> {
-        (key == STRIP).then(|| Arc::clone(&self.0))
+        self.0.iter().find(|it| it.key == key).cloned()
     }
 
     fn by_id(&self, id: &DeviceId) -> Option<Arc<Device>> {
-        (*id == self.0.id).then(|| Arc::clone(&self.0))
+        self.0.iter().find(|it| it.id == *id).cloned()
     }
 
     fn all(&self) -> Vec<Arc<Device>> {
-        vec![Arc::clone(&self.0)]
+        self.0.clone()
     }
 }
 
@@ -113,7 +116,7 @@ impl Bench {
             store: self.store.clone(),
             journal: journal.clone(),
             reader: journal.clone(),
-            directory: Arc::new(OneStrip(Arc::new(strip))),
+            directory: Arc::new(Known(vec![Arc::new(strip)])),
             hot: Arc::new(MemoryHot::default()),
             downstream: Arc::new(Deaf),
         }))
