@@ -10,6 +10,7 @@
 mod child;
 pub mod mosquitto;
 pub mod postgres;
+pub mod redis;
 pub mod timescale;
 
 use std::net::{Ipv4Addr, TcpListener};
