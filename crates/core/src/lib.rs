@@ -28,7 +28,7 @@ pub mod presence;
 pub mod record;
 pub mod reported;
 pub mod retention;
-mod ring;
+pub mod ring;
 pub mod rollup;
 pub mod sample;
 pub mod secret;

@@ -25,6 +25,40 @@ pub async fn hot_state(hot: &dyn HotState) {
     a_forgotten_device_has_nothing(hot).await;
 }
 
+/// The contract of a [`HotState`] that several nodes share, on an empty one:
+/// two nodes' sides of it.
+///
+/// # Panics
+/// Where it breaks the contract.
+pub async fn shared_hot_state(a: &dyn HotState, b: &dyn HotState) {
+    let device = DeviceKey(2);
+    for n in 0..500_i32 {
+        let node = if n % 3 == 0 { a } else { b };
+        let second = i64::from(n) * 5;
+        node.put(device, &[sample(0, second, n), sample(1, second, n)]);
+        if n % 50 == 0 {
+            // Somebody else tells the same, late and again.
+            a.put(device, &[sample(0, second - 5, -1), sample(0, second, -1)]);
+            read(a, device, 0, 10).await;
+        }
+        if n % 7 == 0 {
+            read(node, device, 0, 10).await;
+        }
+    }
+    let all: Vec<i32> = (0..500).collect();
+    for node in [a, b, a, b] {
+        // Reading writes what the reader itself was given.
+        read(node, device, 0, 10).await;
+    }
+    for node in [a, b] {
+        let seen = read(node, device, 0, 2_500).await;
+        let times = seen.len();
+        assert_eq!(times, all.len(), "each moment once");
+        let latest = latest(node, device).await;
+        assert_eq!(latest[1].values.power_dw, Some(499), "the newest wins");
+    }
+}
+
 async fn latest(hot: &dyn HotState, device: DeviceKey) -> Vec<Latest> {
     hot.latest(&[device]).await.unwrap().remove(0)
 }

@@ -19,7 +19,7 @@ pub use commands::command_store;
 pub use devices::device_store;
 pub use event::{event_store, incident_store};
 pub use history::{History, history_store};
-pub use hot::hot_state;
+pub use hot::{hot_state, shared_hot_state};
 pub use intake::{IntakeStores, intake_store, intake_store_of_nodes};
 pub use journal::journal;
 pub use leases::lease_store;

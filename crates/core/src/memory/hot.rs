@@ -9,9 +9,9 @@ use super::lock;
 use crate::clock::Timestamp;
 use crate::ids::DeviceKey;
 use crate::ports::PortError;
-use crate::ports::hot::{HotState, Latest, RING_MS, Recent, RingSample};
-use crate::ring::Ring;
-use crate::sample::{Sample, Values};
+use crate::ports::hot::{HotState, Latest, RING_MS, Recent};
+use crate::ring::{self, Ring};
+use crate::sample::Sample;
 
 /// The rings' budget unless configured otherwise, bytes.
 pub const RING_BUDGET: usize = 64 << 20;
@@ -112,23 +112,6 @@ impl Entry {
     }
 }
 
-/// The strip's own reading; of strips that only meter their sockets, their
-/// power together.
-fn total_of(moment: &[Sample]) -> Option<RingSample> {
-    let ts = moment.first()?.ts;
-    if let Some(strip) = moment.iter().find(|s| s.socket.is_strip()) {
-        let values = strip.values;
-        return Some(RingSample { ts, values });
-    }
-    let powers = moment.iter().filter_map(|s| s.values.power_dw);
-    let power_dw = powers.reduce(i32::saturating_add)?;
-    let values = Values {
-        power_dw: Some(power_dw),
-        ..Values::default()
-    };
-    Some(RingSample { ts, values })
-}
-
 #[async_trait]
 impl HotState for MemoryHot {
     fn put(&self, device: DeviceKey, samples: &[Sample]) {
@@ -138,13 +121,11 @@ impl HotState for MemoryHot {
             shard.resize_with(index + 1, || None);
         }
         let entry = shard[index].get_or_insert_default();
-        for moment in samples.chunk_by(|a, b| a.ts == b.ts) {
-            for sample in moment {
-                entry.keep_latest(sample);
-            }
-            if let Some(total) = total_of(moment) {
-                entry.ring.insert(&total);
-            }
+        for sample in samples {
+            entry.keep_latest(sample);
+        }
+        for total in ring::totals(samples) {
+            entry.ring.insert(&total);
         }
         if entry.ring.grew() {
             self.recount(entry);
@@ -204,6 +185,7 @@ impl HotState for MemoryHot {
 mod tests {
     use super::*;
     use crate::ids::SocketId;
+    use crate::sample::Values;
 
     #[tokio::test]
     async fn memory_keeps_the_contract() {
@@ -212,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_budget_holds_and_the_answer_says_what_it_cost() {
-        let budget = 100_000;
+        let budget = 80_000;
         let hot = MemoryHot::new(budget);
         let start = Timestamp::from_millis(1_767_268_800_000);
         let at = |n: i64| Timestamp::from_millis(start.as_millis() + n * 5000);

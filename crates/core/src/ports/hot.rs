@@ -76,4 +76,10 @@ pub trait HotState: Debug + Send + Sync + 'static {
 
     /// Frees what is older than the ring's reach at `now`.
     fn sweep(&self, now: Timestamp);
+
+    /// How often it was found empty since it was opened, as an engine is that
+    /// restarts without its data: what history knows must be put again.
+    fn emptied(&self) -> u64 {
+        0
+    }
 }

@@ -5,10 +5,12 @@ use super::bits::{BitReader, BitWriter, Size};
 use crate::clock::Timestamp;
 use crate::ports::hot::RingSample;
 use crate::sample::Values;
-use crate::varint::{unzigzag, zigzag};
+use crate::varint::{self, Reader, unzigzag, zigzag};
 
 /// Measurements in a sample.
 const COLUMNS: usize = 5;
+/// The least that a sample takes: one bit each for its time and its mask.
+const SAMPLE_BITS_MIN: usize = 2;
 const POWER: usize = 0;
 const VOLTAGE: usize = 1;
 const CURRENT: usize = 2;
@@ -69,6 +71,7 @@ impl Tail {
     pub(super) fn push(&mut self, sample: &RingSample) {
         if self.count == 0 {
             self.first = sample.ts;
+            self.model = Model::from(sample.ts);
         }
         self.last = sample.ts;
         self.count += 1;
@@ -76,7 +79,7 @@ impl Tail {
     }
 
     pub(super) fn samples(&self) -> impl Iterator<Item = RingSample> + '_ {
-        decode(self.bits.bytes(), self.count)
+        decode(self.bits.bytes(), self.first, self.count)
     }
 
     /// Bytes of memory that it holds besides itself.
@@ -105,7 +108,33 @@ impl Tail {
 
 impl Block {
     pub(super) fn samples(&self) -> impl Iterator<Item = RingSample> + '_ {
-        decode(&self.bits, self.count)
+        decode(&self.bits, self.first, self.count)
+    }
+
+    /// Appends it in the form that [`Block::read`] reads.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let span = self.last.since(self.first).as_millis();
+        varint::put(out, self.count.into());
+        varint::put_signed(out, self.first.as_millis());
+        varint::put(out, u64::try_from(span).unwrap_or(u64::MAX));
+        out.extend_from_slice(&self.bits);
+    }
+
+    /// Reads what [`Block::write`] wrote; `None` where that cannot be.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let count = reader.u32()?;
+        let first = reader.signed()?;
+        let span = i64::try_from(reader.unsigned()?).ok()?;
+        let bits = reader.rest();
+        let possible = bits.len().saturating_mul(8) / SAMPLE_BITS_MIN;
+        (count > 0 && count as usize <= possible).then_some(())?;
+        Some(Self {
+            first: Timestamp::from_millis(first),
+            last: Timestamp::from_millis(first.checked_add(span)?),
+            count,
+            bits: bits.into(),
+        })
     }
 
     /// Bytes of memory that it takes.
@@ -114,13 +143,27 @@ impl Block {
     }
 }
 
-fn decode(bits: &[u8], count: u32) -> impl Iterator<Item = RingSample> + '_ {
-    let mut model = Model::default();
+fn decode(bits: &[u8], first: Timestamp, count: u32) -> impl Iterator<Item = RingSample> + '_ {
+    let mut model = Model::from(first);
     let mut input = BitReader::new(bits);
     (0..count).map(move |_| model.take(&mut input))
 }
 
 impl Model {
+    /// Expects a first sample at `first`.
+    fn from(first: Timestamp) -> Self {
+        Self {
+            beat: Beat {
+                ts: first.as_millis(),
+                phase16: first.as_millis().wrapping_mul(16),
+                // The first step is worth learning at once.
+                jumped: true,
+                ..Beat::default()
+            },
+            ..Self::default()
+        }
+    }
+
     fn put(&mut self, out: &mut BitWriter, sample: &RingSample) {
         self.beat.put(out, sample.ts.as_millis());
         let measured = columns_of(&sample.values);
@@ -176,12 +219,11 @@ impl Model {
         let current = i128::from(self.columns[CURRENT].value);
         let now = i128::from(power.value) * i128::from(voltage.before);
         let before = i128::from(power.before) * i128::from(voltage.value);
-        let both_known = self.mask & 0b11 == 0b11 && before != 0;
-        let expected = if both_known {
-            current * now / before
-        } else {
-            current
-        };
+        let both_known = self.mask & 0b11 == 0b11;
+        let in_proportion = current
+            .checked_mul(now)
+            .and_then(|it| it.checked_div(before));
+        let expected = in_proportion.filter(|_| both_known).unwrap_or(current);
         i64::try_from(expected).unwrap_or(0)
     }
 }

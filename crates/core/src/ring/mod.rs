@@ -2,6 +2,7 @@
 
 mod bits;
 mod block;
+mod runs;
 #[cfg(test)]
 mod tests;
 
@@ -9,9 +10,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use block::{Block, Tail};
+pub use runs::{merge, read, run};
 
 use crate::clock::Timestamp;
 use crate::ports::hot::{RING_MS, Recent, RingSample};
+use crate::sample::{Sample, Values};
 
 /// A block is closed at this many samples: a quarter of an hour at one in 5 s.
 const BLOCK_SAMPLES: u32 = 180;
@@ -22,6 +25,27 @@ const FULL_DETAIL: Duration = Duration::from_secs(15 * 60);
 /// What thinning leaves: one sample in this many milliseconds.
 const THINNED_STEP_MS: i64 = 30_000;
 const REACH: Duration = Duration::from_millis(RING_MS.unsigned_abs());
+
+/// What `samples` add to a ring, moment by moment: the strip's own reading; of
+/// strips that only meter their sockets, their power together.
+pub fn totals(samples: &[Sample]) -> impl Iterator<Item = RingSample> + '_ {
+    samples.chunk_by(|a, b| a.ts == b.ts).filter_map(total_of)
+}
+
+fn total_of(moment: &[Sample]) -> Option<RingSample> {
+    let ts = moment.first()?.ts;
+    if let Some(strip) = moment.iter().find(|s| s.socket.is_strip()) {
+        let values = strip.values;
+        return Some(RingSample { ts, values });
+    }
+    let powers = moment.iter().filter_map(|s| s.values.power_dw);
+    let power_dw = powers.reduce(i32::saturating_add)?;
+    let values = Values {
+        power_dw: Some(power_dw),
+        ..Values::default()
+    };
+    Some(RingSample { ts, values })
+}
 
 /// Recent totals of one device.
 #[derive(Debug, Clone, Default)]

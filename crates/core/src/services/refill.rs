@@ -19,14 +19,22 @@ pub struct Refill {
     hot: Arc<dyn HotState>,
     history: Arc<dyn HistoryStore>,
     clock: Arc<dyn Clock>,
-    started_at: Timestamp,
-    done: Mutex<HashSet<DeviceKey>>,
+    state: Mutex<State>,
+}
+
+/// What was brought back since the ring was empty last.
+struct State {
+    /// How often it was found empty.
+    emptied: u64,
+    /// When that was noticed, or the process started.
+    since: Timestamp,
+    done: HashSet<DeviceKey>,
 }
 
 impl std::fmt::Debug for Refill {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Refill")
-            .field("started_at", &self.started_at)
+            .field("since", &self.state().since)
             .finish_non_exhaustive()
     }
 }
@@ -39,39 +47,58 @@ impl Refill {
         history: Arc<dyn HistoryStore>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let state = State {
+            emptied: hot.emptied(),
+            since: clock.now(),
+            done: HashSet::new(),
+        };
         Self {
             hot,
             history,
-            started_at: clock.now(),
             clock,
-            done: Mutex::default(),
+            state: Mutex::new(state),
         }
     }
 
     /// Makes sure that the ring has what `device` measured before the start,
-    /// as far as the ring reaches back.
+    /// and before it was found empty, as far as the ring reaches back.
     ///
     /// # Errors
     /// When history does not answer; the next call tries again.
     pub async fn ensure(&self, device: DeviceKey) -> Result<(), PortError> {
         let reach = Duration::from_millis(RING_MS.unsigned_abs());
-        let since = self.clock.now() - reach;
-        if since >= self.started_at || self.done().contains(&device) {
-            return Ok(());
-        }
+        let now = self.clock.now();
+        let (emptied, until) = {
+            let mut state = self.state();
+            let emptied = self.hot.emptied();
+            if state.emptied != emptied {
+                *state = State {
+                    emptied,
+                    since: now,
+                    done: HashSet::new(),
+                };
+            }
+            if now - reach >= state.since || state.done.contains(&device) {
+                return Ok(());
+            }
+            (emptied, state.since)
+        };
         let series = SeriesId {
             device,
             socket: SocketId::STRIP,
         };
-        let range = since..self.started_at;
+        let range = now - reach..until;
         let samples = self.history.samples(series, range, SAMPLES_MAX).await?;
         self.hot.put(device, &samples);
-        self.done().insert(device);
+        let mut state = self.state();
+        if state.emptied == emptied {
+            state.done.insert(device);
+        }
         Ok(())
     }
 
-    fn done(&self) -> MutexGuard<'_, HashSet<DeviceKey>> {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
