@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod datadir;
 pub mod device_csv;
+pub mod hot;
 pub mod journal;
 pub mod mqtt;
 pub mod observe;

@@ -107,6 +107,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::memory::{MemoryHistory, MemoryHot, RING_BUDGET};
+    use crate::ports::hot::{Latest, Recent};
     use crate::sample::{DeviceSample, Sample, Values};
     use crate::site::SiteZone;
 
@@ -124,6 +125,72 @@ mod tests {
                     ..Values::default()
                 },
             },
+        }
+    }
+
+    #[derive(Debug, Default)]
+    struct Losing(MemoryHot, std::sync::atomic::AtomicU64);
+
+    impl Losing {
+        fn lose(&self) {
+            self.0.forget(STRIP);
+            self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[async_trait::async_trait]
+    impl HotState for Losing {
+        fn put(&self, device: DeviceKey, samples: &[Sample]) {
+            self.0.put(device, samples);
+        }
+
+        async fn latest(&self, devices: &[DeviceKey]) -> Result<Vec<Vec<Latest>>, PortError> {
+            self.0.latest(devices).await
+        }
+
+        async fn recent(
+            &self,
+            device: DeviceKey,
+            from: Timestamp,
+            to: Timestamp,
+        ) -> Result<Recent, PortError> {
+            self.0.recent(device, from, to).await
+        }
+
+        fn forget(&self, device: DeviceKey) {
+            self.0.forget(device);
+        }
+
+        fn sweep(&self, now: Timestamp) {
+            self.0.sweep(now);
+        }
+
+        fn emptied(&self) -> u64 {
+            self.1.load(std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_ring_that_was_lost_is_filled_once_more_up_to_then() {
+        let clock = Arc::new(ManualClock::at(NOON));
+        let hot = Arc::new(Losing::default());
+        let history = Arc::new(MemoryHistory::new(SiteZone::named("UTC").unwrap()));
+        let hour = Duration::from_secs(3_600);
+        let refill = Refill::new(hot.clone(), history.clone(), clock.clone());
+        refill.ensure(STRIP).await.unwrap();
+        clock.advance(hour * 5);
+        let after_start = NOON + hour * 4;
+        history
+            .append(vec![sample(after_start)], None)
+            .await
+            .unwrap();
+        refill.ensure(STRIP).await.unwrap();
+        let of_ring = async || hot.recent(STRIP, NOON, clock.now()).await.unwrap().samples;
+        assert_eq!(of_ring().await.len(), 0, "it was put when it was measured");
+        for _ in 0..2 {
+            hot.lose();
+            refill.ensure(STRIP).await.unwrap();
+            assert_eq!(of_ring().await[0].ts, after_start);
         }
     }
 
