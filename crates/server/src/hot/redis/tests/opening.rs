@@ -83,3 +83,24 @@ async fn a_server_of_another_authority_is_not_trusted() {
     let error = error_of(&nobody).await;
     assert!(error.starts_with("hot.url "), "{error}");
 }
+
+#[tokio::test]
+async fn a_unix_socket_and_another_database_lead_there_too() {
+    let server = dormouse_testbed::redis::Redis::with(Options {
+        settings: "unixsocket redis.sock\n".to_owned(),
+        ..Options::default()
+    })
+    .unwrap();
+    let socket = server.authority().with_file_name("redis.sock");
+    let node = Node::at(&format!("redis+unix://{}", socket.display()), "").await;
+    assert!(node.redis.probe().is_ok());
+    Node::at(&format!("{}/3", server.url()), "").await;
+    assert_ne!(server.cli(&["-n", "3", "DBSIZE"]).unwrap(), "0");
+}
+
+#[test]
+fn the_documented_line_is_the_rule_that_is_tested() {
+    let guide = include_str!("../../../../../../docs/redis.md");
+    let rule = RULE.lines().collect::<Vec<_>>().join(" ");
+    assert!(guide.contains(&format!("ACL SETUSER {rule}\n")), "{rule}");
+}
