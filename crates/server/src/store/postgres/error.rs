@@ -40,7 +40,7 @@ pub enum OpenError {
     },
     /// The server does not let us in.
     #[error(
-        "database.url: PostgreSQL at {tried} refused the sign-in: {why}; check the user, database.password_file, and the server's pg_hba.conf"
+        "database.url: PostgreSQL at {tried} refused the sign-in: {why}; check the user, database.password_file, the role's right to CONNECT, and the server's pg_hba.conf"
     )]
     SignIn {
         /// Host, port and database.
@@ -148,9 +148,9 @@ pub(super) fn not_connected(tried: String, error: &tokio_postgres::Error) -> Ope
     };
     match *state {
         SqlState::INVALID_CATALOG_NAME => OpenError::NoDatabase { tried },
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            OpenError::SignIn { tried, why }
-        }
+        SqlState::INVALID_PASSWORD
+        | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+        | SqlState::INSUFFICIENT_PRIVILEGE => OpenError::SignIn { tried, why },
         SqlState::CANNOT_CONNECT_NOW | SqlState::TOO_MANY_CONNECTIONS => {
             OpenError::Unreachable { tried, why }
         }

@@ -92,6 +92,13 @@ async fn missing_rights_and_schemas_are_named() {
     let error = refused(settings(format!("{url}&currentSchema=nowhere"))).await;
     assert!(matches!(error, OpenError::NoSchema { .. }), "{error}");
 
+    let shut = format!("REVOKE CONNECT ON DATABASE {} FROM PUBLIC", database.name);
+    server.sql(&database.name, &shut).unwrap();
+    let error = refused(settings(url.clone())).await;
+    assert!(error.to_string().contains("CONNECT"), "{error}");
+    let open_again = format!("GRANT CONNECT ON DATABASE {} TO poor", database.name);
+    server.sql(&database.name, &open_again).unwrap();
+
     let grant = "GRANT CREATE, USAGE ON SCHEMA iot TO poor";
     server.sql(&database.name, grant).unwrap();
     open(format!("{url}&currentSchema=iot"), &[DORMOUSE]).await;
