@@ -25,6 +25,9 @@ pub(super) async fn adopt(common: Arc<Common>, stop: CancellationToken) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        if !common.status.is_up() {
+            continue;
+        }
         let round = adopt_orphans(&common);
         match stop.run_until_cancelled(round).await {
             None => return,

@@ -26,9 +26,12 @@ const TURN: usize = 128;
 const READ: usize = 64 * 1024;
 /// How long a last word may take.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// The identifier of our SUBSCRIBE and UNSUBSCRIBE, of which one is on its way
-/// at most; messages use the others.
-const CONTROL_ID: NonZeroU16 = NonZeroU16::MAX;
+/// The identifiers of our SUBSCRIBE and UNSUBSCRIBE, of each of which one is
+/// on its way at most; messages use those below.
+const SUBSCRIBE_ID: NonZeroU16 = NonZeroU16::MAX;
+const UNSUBSCRIBE_ID: NonZeroU16 = NonZeroU16::MIN.saturating_add(MESSAGE_IDS);
+/// How many identifiers messages have, from 1.
+pub(super) const MESSAGE_IDS: u16 = u16::MAX - 2;
 
 /// What a broker says in an open session.
 #[derive(Debug)]
@@ -131,12 +134,13 @@ impl Connection {
     /// [`Event::Subscribed`] answers.
     pub(super) fn subscribe(&mut self, filters: &[String], replay: bool) -> Result<(), LinkError> {
         self.codec
-            .subscribe(filters, replay, CONTROL_ID, &mut self.out)
+            .subscribe(filters, replay, SUBSCRIBE_ID, &mut self.out)
     }
 
     /// Ends subscriptions; [`Event::Unsubscribed`] answers.
     pub(super) fn unsubscribe(&mut self, filters: &[String]) -> Result<(), LinkError> {
-        self.codec.unsubscribe(filters, CONTROL_ID, &mut self.out)
+        self.codec
+            .unsubscribe(filters, UNSUBSCRIBE_ID, &mut self.out)
     }
 
     /// Sends a message of QoS 1; [`Event::Taken`] answers. `again` where it

@@ -201,16 +201,13 @@ fn check(welcome: &Welcome, hello: &Hello) -> Result<(), LinkError> {
             remedy: "switch them on (on EMQX: mqtt.wildcard_subscription = true)",
         });
     }
-    if hello.expiry.is_zero() {
-        return Ok(());
-    }
-    if !welcome.shared {
+    if hello.shared && !welcome.shared {
         return Err(LinkError::Lacks {
             what: "shared subscriptions",
             remedy: "switch them on (on EMQX: mqtt.shared_subscription = true) or use a broker that has them",
         });
     }
-    if welcome.expiry.is_some_and(|it| it.is_zero()) {
+    if !hello.expiry.is_zero() && welcome.expiry.is_some_and(|it| it.is_zero()) {
         return Err(LinkError::Lacks {
             what: "persistent sessions",
             remedy: "let sessions outlive their connections (on Mosquitto: persistent_client_expiration; on EMQX: mqtt.session_expiry_interval)",

@@ -140,7 +140,8 @@ impl Status {
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_up(&self) -> bool {
+    /// Whether the link works.
+    pub(super) fn is_up(&self) -> bool {
         matches!(*self.lock(), LinkState::Up { .. })
     }
 

@@ -9,7 +9,7 @@ use dormouse_core::ports::NotSent;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::connection::Connection;
+use super::connection::{Connection, MESSAGE_IDS};
 use super::problem::LinkError;
 
 /// Messages that wait to be written; one that finds the queue full is refused.
@@ -134,8 +134,7 @@ impl Outbox {
     /// always one: fewer are on their way than there are identifiers.
     fn free_id(&mut self) -> NonZeroU16 {
         loop {
-            // The highest is for subscriptions.
-            self.last_id = self.last_id % (u16::MAX - 1) + 1;
+            self.last_id = self.last_id % MESSAGE_IDS + 1;
             if let Some(id) = NonZeroU16::new(self.last_id)
                 && !self.in_flight.contains_key(&id)
             {

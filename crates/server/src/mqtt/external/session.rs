@@ -18,7 +18,7 @@ use super::link::Status;
 use super::outbox::Outbox;
 use super::problem::LinkError;
 use super::settings::Account;
-use super::slots::{Held, Keeper};
+use super::slots::{Certainty, Held, Keeper};
 use super::wire::Hello;
 
 /// How often we say that we are there.
@@ -27,10 +27,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const EXPIRY: Duration = Duration::from_secs(24 * 3_600);
 /// How long the broker may take to answer a SUBSCRIBE.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// More nodes than this on one broker are refused.
+const SLOTS: u32 = 1_024;
 /// A connection that lasted this long was no failure.
 const STABLE: Duration = Duration::from_secs(30);
 /// How long a stop waits for messages that are being kept.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The shared subscription's name unless configured otherwise.
+const USUAL_SHARE: &str = "dormouse";
 /// What devices publish.
 const CHANNELS: [&str; 4] = ["telemetry", "status", "ack", "event"];
 
@@ -40,7 +44,7 @@ pub(super) struct Common {
     pub(super) account: Account,
     pub(super) topics: Topics,
     pub(super) prefix: String,
-    pub(super) share: String,
+    pub(super) share: Option<String>,
     pub(super) keeper: Keeper,
     pub(super) arrivals: Arc<Arrivals>,
     pub(super) status: Arc<Status>,
@@ -56,6 +60,7 @@ impl Common {
             keep_alive: KEEP_ALIVE,
             clean: false,
             expiry: EXPIRY,
+            shared: self.share.is_some(),
             receive_max: WINDOW,
         }
     }
@@ -66,18 +71,33 @@ impl Common {
             client_id: format!("{}-{name}", self.prefix),
             clean: true,
             expiry: Duration::ZERO,
+            shared: false,
             receive_max,
             ..self.hello(0)
         }
     }
 
-    /// The shared subscription, one filter per channel.
+    /// The subscription, one filter per channel.
     pub(super) fn filters(&self) -> Vec<String> {
-        let (share, root) = (&self.share, self.topics.root());
-        CHANNELS
-            .iter()
-            .map(|channel| format!("$share/{share}/{root}/+/{channel}"))
-            .collect()
+        self.filters_of(self.share.as_deref())
+    }
+
+    /// The subscription that the session may have from other settings: it
+    /// would bring every message twice.
+    fn former_filters(&self) -> Vec<String> {
+        match self.share {
+            Some(_) => self.filters_of(None),
+            None => self.filters_of(Some(USUAL_SHARE)),
+        }
+    }
+
+    fn filters_of(&self, share: Option<&str>) -> Vec<String> {
+        let root = self.topics.root();
+        let filter = |channel| match share {
+            Some(share) => format!("$share/{share}/{root}/+/{channel}"),
+            None => format!("{root}/+/{channel}"),
+        };
+        CHANNELS.map(filter).into()
     }
 
     /// Judges the broker's answer to a SUBSCRIBE.
@@ -106,10 +126,7 @@ impl Common {
                         username: self.account.username.clone(),
                         filter: filter.clone(),
                         code: *code,
-                        allowed: format!(
-                            "{allowed} (also as $share/{}/…; a broker without shared subscriptions refuses only those)",
-                            self.share
-                        ),
+                        allowed,
                     });
                 }
             }
@@ -157,9 +174,21 @@ impl Session {
     }
 
     async fn take_seat(&self) -> Result<Seat, LinkError> {
-        let taken = self.common.keeper.take_slot().await?;
+        let slots = if self.common.share.is_some() {
+            SLOTS
+        } else {
+            1
+        };
+        let taken = self.common.keeper.take_slot(slots).await?;
         let (number, held) = taken.ok_or_else(|| {
-            LinkError::setting("broker.url", "more than 1024 nodes share this broker")
+            LinkError::setting(
+                "broker.share",
+                if slots == 1 {
+                    "another node has the one subscription there is; a plain subscription allows one node alone"
+                } else {
+                    "more than 1024 nodes share this broker"
+                },
+            )
         })?;
         Ok(Seat {
             number,
@@ -187,10 +216,12 @@ impl Session {
             };
             backoff.reset();
             let keeper = self.common.keeper.clone();
+            let certainty = taken.held.certainty();
+            let connection = taken.connection.take();
             let served = tokio::select! {
-                // Ends the connection at once: others may act in its name now.
-                () = keeper.keep(&mut taken.held) => false,
-                () = self.serve(taken.number, taken.connection.take(), &stop) => true,
+                // Ends the connection at once: others act in its name now.
+                () = keeper.keep_slot(&mut taken.held) => false,
+                () = self.serve(taken.number, connection, certainty, &stop) => true,
             };
             if served {
                 self.common.keeper.release(&taken.held).await;
@@ -201,16 +232,28 @@ impl Session {
     }
 
     /// Keeps slot `number` connected until `stop`.
-    async fn serve(&mut self, number: u32, first: Option<Connection>, stop: &CancellationToken) {
+    async fn serve(
+        &mut self,
+        number: u32,
+        first: Option<Connection>,
+        mut certainty: Certainty,
+        stop: &CancellationToken,
+    ) {
         let mut opened = first;
         let mut backoff = Backoff::default();
         loop {
             let connected = match opened.take() {
                 Some(connection) => Ok(connection),
-                None => match stop.run_until_cancelled(self.connect(number)).await {
-                    Some(connected) => connected,
-                    None => return,
-                },
+                None => {
+                    let connecting = async {
+                        certainty.wait().await;
+                        self.connect(number).await
+                    };
+                    match stop.run_until_cancelled(connecting).await {
+                        Some(connected) => connected,
+                        None => return,
+                    }
+                }
             };
             let error = match connected {
                 Ok(mut connection) => {
@@ -240,6 +283,9 @@ impl Session {
         let hello = common.hello(number);
         let mut connection = dial(&common.account, &hello).await?;
         let filters = common.filters();
+        if connection.session_present() {
+            connection.unsubscribe(&common.former_filters())?;
+        }
         connection.subscribe(&filters, false)?;
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -39,8 +39,10 @@ pub struct LinkSettings {
     pub key_file: Option<PathBuf>,
     /// Our client ids are this, a hyphen and the slot's number.
     pub client_id_prefix: String,
-    /// Name of the shared subscription.
-    pub share: String,
+    /// Name of the shared subscription; `None` for a plain one, which one
+    /// node alone may have. Mosquitto keeps plain subscriptions over its own
+    /// restart and forgets shared ones until their nodes are back.
+    pub share: Option<String>,
     /// Which MQTT to speak.
     pub versions: Versions,
 }
@@ -92,7 +94,9 @@ impl Account {
             None
         };
         check_name("broker.client_id_prefix", &settings.client_id_prefix)?;
-        check_name("broker.share", &settings.share)?;
+        if let Some(share) = &settings.share {
+            check_name("broker.share", share)?;
+        }
         Ok(Self {
             host,
             port,

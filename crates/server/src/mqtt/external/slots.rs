@@ -2,6 +2,11 @@
 //!
 //! A node holds `slot/N` and is the client `{prefix}-N`. Its session outlives
 //! it, so that what the broker keeps for a dead node can be fetched by others.
+//!
+//! While the store of leases does not answer, a slot's holder goes on with the
+//! connection it has: whoever takes the slot over connects as the same client,
+//! upon which the broker ends the former connection. It does not connect
+//! again before it has renewed the lease.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,16 +14,17 @@ use std::time::Duration;
 
 use dormouse_core::ports::PortError;
 use dormouse_core::ports::nodes::{Fence, LeaseStore, NodeId};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// What the names of slots' leases begin with.
 const PREFIX: &str = "slot/";
-/// More nodes than this on one broker are refused.
-const SLOTS: u32 = 1_024;
 /// How long a lease holds without being renewed.
 pub(super) const TTL: Duration = Duration::from_secs(6);
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(2);
+/// How soon after a failure it is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 /// How long before its end a holder that could not renew it stops acting, for
 /// what is on its way.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -29,7 +35,29 @@ pub(super) struct Held {
     claim: Claim,
     fence: Fence,
     /// Until when nobody else can have it, by our own clock.
-    until: Instant,
+    until: watch::Sender<Instant>,
+}
+
+/// Tells whether a lease is certainly held.
+#[derive(Debug, Clone)]
+pub(super) struct Certainty(watch::Receiver<Instant>);
+
+impl Certainty {
+    /// Waits until nobody else can have the lease.
+    pub(super) async fn wait(&mut self) {
+        let certain = |until: &Instant| *until > Instant::now() + MARGIN;
+        if self.0.wait_for(certain).await.is_err() {
+            // The lease was let go; whoever waits is about to be ended.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Held {
+    /// Watches whether it is certainly held.
+    pub(super) fn certainty(&self) -> Certainty {
+        Certainty(self.until.subscribe())
+    }
 }
 
 /// Keeps two tasks of this node off the same lease, which the store would let
@@ -83,7 +111,7 @@ impl Keeper {
         Ok(taken.map(|(fence, until)| Held {
             claim,
             fence,
-            until,
+            until: watch::Sender::new(until),
         }))
     }
 
@@ -94,9 +122,9 @@ impl Keeper {
         Ok(fence.map(|fence| (fence, asked + TTL)))
     }
 
-    /// Takes the lowest slot that is free.
-    pub(super) async fn take_slot(&self) -> Result<Option<(u32, Held)>, PortError> {
-        for number in 0..SLOTS {
+    /// Takes the lowest of so many `slots` that is free.
+    pub(super) async fn take_slot(&self, slots: u32) -> Result<Option<(u32, Held)>, PortError> {
+        for number in 0..slots {
             if let Some(held) = self.take(&name(number)).await? {
                 return Ok(Some((number, held)));
             }
@@ -116,28 +144,40 @@ impl Keeper {
     /// Keeps `held` until it is lost: somebody else has it, or it could not be
     /// renewed in time. Cancelling it loses at most one renewal.
     pub(super) async fn keep(&self, held: &mut Held) {
+        let fence = held.fence;
         loop {
-            let deadline = held.until - MARGIN;
-            let renewed = async {
-                sleep(RENEW).await;
-                loop {
-                    match self.ask(&held.claim.name).await {
-                        Ok(renewed) => return renewed,
-                        Err(error) => {
-                            tracing::debug!(%error, lease = held.claim.name, "lease not renewed");
-                            sleep(RENEW / 4).await;
-                        }
-                    }
+            let deadline = *held.until.borrow() - MARGIN;
+            tokio::select! {
+                kept = self.renew(held) => if !kept || held.fence != fence {
+                    return;
+                },
+                () = sleep_until(deadline) => return,
+            }
+        }
+    }
+
+    /// Keeps a slot until somebody else has it, however long the store does
+    /// not answer.
+    pub(super) async fn keep_slot(&self, held: &mut Held) {
+        while self.renew(held).await {}
+    }
+
+    /// Renews once, when it is time and the store answers; says whether it is
+    /// still ours. Another fence means that it had run out.
+    async fn renew(&self, held: &mut Held) -> bool {
+        sleep(RENEW).await;
+        loop {
+            match self.ask(&held.claim.name).await {
+                Ok(None) => return false,
+                Ok(Some((fence, until))) => {
+                    held.fence = fence;
+                    held.until.send_replace(until);
+                    return true;
                 }
-            };
-            let renewed = tokio::select! {
-                renewed = renewed => renewed,
-                () = sleep_until(deadline) => None,
-            };
-            match renewed {
-                // Another fence: it was somebody else's in between.
-                Some((fence, until)) if fence == held.fence => held.until = until,
-                Some(_) | None => return,
+                Err(error) => {
+                    tracing::debug!(%error, lease = held.claim.name, "lease not renewed");
+                    sleep(RETRY).await;
+                }
             }
         }
     }

@@ -49,6 +49,8 @@ pub(super) struct Hello {
     pub(super) clean: bool,
     /// How long the broker keeps the session without us.
     pub(super) expiry: Duration,
+    /// Whether it will have a shared subscription.
+    pub(super) shared: bool,
     /// How many messages the broker may have on their way to us.
     pub(super) receive_max: NonZeroU16,
 }

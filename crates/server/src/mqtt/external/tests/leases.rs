@@ -36,6 +36,22 @@ impl Leases {
         *self.down.lock().unwrap() = down;
     }
 
+    /// Gives `name` to `node`, whoever has it, as if it had run out.
+    pub(super) fn steal(&self, name: &str, node: &str) {
+        let mut rows = self.rows.lock().unwrap();
+        let row = rows.entry(name.to_owned()).or_default();
+        row.fence += 1;
+        let until = Instant::now() + Duration::from_secs(3_600);
+        row.holder = Some((NodeId(node.into()), until));
+    }
+
+    /// Ends the lease `name`, whoever has it.
+    pub(super) fn release_all(&self, name: &str) {
+        if let Some(row) = self.rows.lock().unwrap().get_mut(name) {
+            row.holder = None;
+        }
+    }
+
     /// Who holds `name`.
     pub(super) fn holder(&self, name: &str) -> Option<NodeId> {
         let rows = self.rows.lock().unwrap();

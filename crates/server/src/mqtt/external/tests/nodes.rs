@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dormouse_core::services::registry::JoinMode;
 
 use super::support::*;
-use crate::mqtt::external::{LinkState, Versions};
+use crate::mqtt::external::{LinkSettings, LinkState, Versions};
 
 const ONLINE: &str = r#"{"online":true,"sockets":[]}"#;
 
@@ -114,7 +114,7 @@ async fn a_clean_stop_keeps_the_session_for_the_next_start() {
 }
 
 #[tokio::test]
-async fn a_node_whose_lease_ran_out_acknowledges_nothing_and_comes_back() {
+async fn a_node_that_lost_its_lease_acknowledges_nothing_and_takes_another_slot() {
     let broker = broker();
     let (site, strips) = (Site::default(), strips(1));
     known(&site, &strips).await;
@@ -123,17 +123,60 @@ async fn a_node_whose_lease_ran_out_acknowledges_nothing_and_comes_back() {
     node.store.set(Keep::Nothing);
     client.says_all(&numbered("strip0", 0..10)).await;
     eventually("they are here", || node.store.held() == 10).await;
+    site.leases.steal("slot/0", "b");
+    eventually("it takes another", || {
+        site.leases
+            .holder("slot/1")
+            .is_some_and(|it| it.0.as_ref() == "a")
+    })
+    .await;
+    eventually("it is up again", || {
+        matches!(node.link.state(), LinkState::Up { .. })
+    })
+    .await;
+    // Of that connection nothing is acknowledged any more.
+    node.store.keep_held();
+    node.store.set(Keep::All);
+    assert_eq!(node.store.payloads().len(), 10);
+    // The thief dies, too, and its slot is adopted with all it was sent.
+    site.leases.release_all("slot/0");
+    eventually("they came again", || node.store.payloads().len() == 20).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn while_leases_cannot_be_renewed_a_node_goes_on_and_does_not_connect_again() {
+    let broker = broker();
+    let (site, strips) = (Site::default(), strips(1));
+    known(&site, &strips).await;
+    let plain = LinkSettings {
+        share: None,
+        ..settings(broker.port(), Versions::Auto)
+    };
+    let node = site.start("a", plain, JoinMode::Open).await.unwrap();
     site.leases.set_down(true);
-    eventually("it lets go", || {
+    let ran_out = Instant::now() + Duration::from_secs(7);
+    let mut client = Device::connect(broker.port(), "strips").await;
+    let mut sent = 0;
+    while Instant::now() < ran_out {
+        client.says("dorm/strip0/telemetry", "{\"powerW\":1}").await;
+        sent += 1;
+        eventually("it arrives", || node.store.payloads().len() == sent).await;
+        eventually("acknowledged", || node.link.stats().unacknowledged == 0).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(node.link.stats().losses, 0);
+    broker.stop().unwrap();
+    eventually("it is noticed", || {
         matches!(node.link.state(), LinkState::Down { .. })
     })
     .await;
-    assert_eq!(site.leases.holder("slot/0").unwrap().0.as_ref(), "a");
-    node.store.keep_held();
-    node.store.set(Keep::All);
+    broker.resume().unwrap();
+    let mut client = Device::connect(broker.port(), "strips").await;
+    client.says("dorm/strip0/telemetry", "{\"powerW\":2}").await;
+    assert!(matches!(node.link.state(), LinkState::Down { .. }));
     site.leases.set_down(false);
-    eventually("they came again", || node.store.payloads().len() == 20).await;
-    assert!(matches!(node.link.state(), LinkState::Up { .. }));
+    eventually("it came", || node.store.payloads().len() == sent + 1).await;
     node.stop().await;
 }
 
@@ -171,5 +214,34 @@ async fn a_broker_restarted_under_load_loses_nothing_it_acknowledged() {
     })
     .await;
     assert!(node.link.stats().losses >= 3);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_plain_subscription_has_one_node_and_outlives_the_brokers_restart() {
+    let broker = broker();
+    let (site, strips) = (Site::default(), strips(1));
+    known(&site, &strips).await;
+    // A session that was shared before brings nothing twice.
+    site.node("a", &broker).await.stop().await;
+    let plain = || LinkSettings {
+        share: None,
+        ..settings(broker.port(), Versions::Auto)
+    };
+    let node = site.start("b", plain(), JoinMode::Open).await.unwrap();
+    let second = site.start("c", plain(), JoinMode::Open).await;
+    let error = second.err().unwrap().to_string();
+    assert!(error.starts_with("broker.share: another node"), "{error}");
+    node.stop().await;
+    broker.stop().unwrap();
+    broker.resume().unwrap();
+    let mut client = Device::connect(broker.port(), "strips").await;
+    let messages = numbered("strip0", 0..100);
+    client.says_all(&messages).await;
+    let node = site.start("b", plain(), JoinMode::Open).await.unwrap();
+    eventually("all came", || node.store.payloads().len() >= 100).await;
+    client.says("dorm/strip0/event", "{}").await;
+    eventually("and the next", || node.store.payloads().len() > 100).await;
+    assert_eq!(node.store.payloads().len(), 101);
     node.stop().await;
 }

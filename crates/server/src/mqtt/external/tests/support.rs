@@ -46,7 +46,7 @@ pub(super) fn settings(port: u16, versions: Versions) -> LinkSettings {
         certificate_file: None,
         key_file: None,
         client_id_prefix: "dormouse".to_owned(),
-        share: "dormouse".to_owned(),
+        share: Some("dormouse".to_owned()),
         versions,
     }
 }
