@@ -221,7 +221,7 @@ impl Inbox {
         let recent = (0..count)
             .map(|_| reader.unsigned())
             .collect::<Option<VecDeque<_>>>()?;
-        // Older processes did not write it.
+        // Older processes did not write it; what follows is its writer's mark.
         let reported_at = Timestamp::from_millis(reader.signed().unwrap_or_default());
         Some(Self {
             telemetry,

@@ -65,7 +65,8 @@ pub struct CommitFigures {
     pub journalled: u64,
     /// Messages of the journal that are in the store since the start.
     pub replayed: u64,
-    /// Whether the journal turns messages away.
+    /// Whether the journal is full: messages wait for room in it, in memory,
+    /// without an acknowledgement.
     pub journal_full: bool,
 }
 
@@ -154,11 +155,16 @@ impl Committer {
 
     /// Waits until there may be something to do.
     pub async fn ready(&self) {
-        if !self.flight.lock().await.batch.entries.is_empty() {
-            return;
-        }
-        match self.lane.backlog().mode {
+        let (in_flight, own_replayed) = {
+            let flight = self.flight.lock().await;
+            (!flight.batch.entries.is_empty(), flight.own_replayed)
+        };
+        let backlog = self.lane.backlog();
+        match backlog.mode {
+            Mode::Direct if in_flight => {}
             Mode::Direct => self.lane.filled().await,
+            // An earlier process's entries, or the direct way to open.
+            Mode::Journal if backlog.journalled == own_replayed => {}
             Mode::Journal => {
                 let position = self.position.load(Ordering::Relaxed);
                 self.reader.readable(position).await;
@@ -188,12 +194,9 @@ impl Committer {
         }
         let batch = std::mem::take(&mut flight.batch);
         self.let_go(&batch.entries);
-        let (taken, turned_away) = self.lane.spill(batch);
+        let taken = self.lane.spill(batch);
         if let Some(doubt) = &mut flight.doubt {
             doubt.entries = taken;
-        }
-        for receipt in turned_away {
-            self.reception.turn_away(receipt);
         }
     }
 

@@ -4,8 +4,9 @@
 use crate::ids::DeviceKey;
 use crate::ports::intake::{InboxVersion, IntakeBatch, StoredInbox};
 
-/// What tells later whether a batch was kept: one inbox that it wrote. Where a
-/// batch wrote none, doing it again changes nothing.
+/// What tells later whether a batch was kept: one inbox that it wrote, with a
+/// mark that no other attempt has. Where a batch wrote none, doing it again
+/// changes nothing.
 #[derive(Debug)]
 pub(super) struct Doubt {
     device: DeviceKey,

@@ -125,7 +125,9 @@ impl<'a> Judge<'a> {
         }));
     }
 
-    pub(super) fn finish(mut self) -> Judged {
+    /// The transaction. `mark` stands behind each inbox in it, so that its
+    /// writer knows it again.
+    pub(super) fn finish(mut self, mark: u64) -> Judged {
         // Stable, so that of equal ones the first to arrive stays first.
         self.samples
             .sort_by_key(|s| (s.device, s.sample.socket, s.sample.ts));
@@ -146,7 +148,7 @@ impl<'a> Judge<'a> {
             samples: self.samples,
             inboxes: inboxes
                 .iter()
-                .map(|(device, inbox)| (*device, inbox.save()))
+                .map(|(device, inbox)| (*device, marked(inbox, mark)))
                 .collect(),
             events: self.events,
             reports,
@@ -158,4 +160,11 @@ impl<'a> Judge<'a> {
             repeats: self.repeats,
         }
     }
+}
+
+/// Bytes behind those of an inbox are nobody's but their writer's.
+fn marked(inbox: &Inbox, mark: u64) -> Box<[u8]> {
+    let mut bytes = inbox.save().into_vec();
+    bytes.extend_from_slice(&mark.to_le_bytes());
+    bytes.into_boxed_slice()
 }

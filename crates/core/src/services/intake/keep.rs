@@ -55,7 +55,7 @@ impl Committer {
             mut batch,
             inboxes,
             repeats,
-        } = judge.finish();
+        } = judge.finish(rand::random());
         batch.position = position;
         let samples = batch.samples.len();
         let version_of = |device| self.with(device, |it| it.version());

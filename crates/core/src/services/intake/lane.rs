@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::decode::Reason;
 use crate::ports::journal::{Importance, Journal, Receipt};
 use crate::record::{Control, Entry, Record};
 
@@ -70,8 +71,6 @@ struct State {
     last_verdict: u64,
     /// Entries that this process put into the journal.
     journalled: u64,
-    /// Whether the journal turned something away since it last shrank.
-    journal_full: bool,
 }
 
 /// An ack whose consequences are not written yet.
@@ -100,7 +99,6 @@ impl Lane {
                 verdicts: HashMap::new(),
                 last_verdict: 0,
                 journalled: 0,
-                journal_full: false,
             }),
             has_room: AtomicBool::new(true),
             room: Notify::new(),
@@ -112,7 +110,7 @@ impl Lane {
     pub(super) fn push(&self, item: Item) -> Result<(), Answer> {
         let mut state = self.state();
         let pushed = match state.mode {
-            Mode::Journal => self.append(&mut state, &item.entry, item.receipt),
+            Mode::Journal => self.journal(&mut state, item),
             Mode::Direct => self.queue(&mut state, item),
         };
         self.look_for_room(&state);
@@ -131,9 +129,14 @@ impl Lane {
         let entry = Entry::Record(Record::Control(control.clone()));
         let mut state = self.state();
         if state.mode == Mode::Journal {
-            let appended = self.append(&mut state, &entry, Some(receipt));
+            let item = Item {
+                entry,
+                receipt: Some(receipt),
+                bytes,
+            };
+            let pushed = self.journal(&mut state, item);
             self.look_for_room(&state);
-            return appended.map(|()| None);
+            return pushed.map(|()| None);
         }
         // Only its mark in the inbox waits here: where there is no room for
         // that, the next report decides alone.
@@ -164,24 +167,60 @@ impl Lane {
         Ok(())
     }
 
-    fn append(&self, state: &mut State, entry: &Entry, receipt: Answer) -> Result<(), Answer> {
-        let Some(bytes) = entry.encode() else {
-            return Err(receipt);
+    /// Into the journal; where that has no room, or others wait for room
+    /// already, it waits here.
+    fn journal(&self, state: &mut State, item: Item) -> Result<(), Answer> {
+        if !state.waiting.is_empty() {
+            return self.queue(state, item);
+        }
+        match self.append(state, item) {
+            Ok(()) => Ok(()),
+            Err(item) => self.queue(state, *item),
+        }
+    }
+
+    fn append(&self, state: &mut State, item: Item) -> Result<(), Box<Item>> {
+        let Some(bytes) = item.entry.encode() else {
+            if let Some(receipt) = item.receipt {
+                receipt.refuse(Reason::WrongType.name());
+            }
+            return Ok(());
         };
-        let importance = match receipt {
+        let importance = match item.receipt {
             Some(_) => Importance::Acknowledged,
             None => Importance::Droppable,
         };
-        match self.journal.append(&bytes, importance, receipt) {
+        match self.journal.append(&bytes, importance, item.receipt) {
             Ok(()) => {
                 state.journalled += 1;
                 Ok(())
             }
-            Err((_, receipt)) => {
-                state.journal_full = true;
-                Err(receipt)
-            }
+            Err((_, receipt)) => Err(Box::new(Item { receipt, ..item })),
         }
+    }
+
+    /// Brings into the journal what waits for room there.
+    pub(super) fn pour(&self) {
+        let mut state = self.state();
+        if state.mode == Mode::Journal {
+            self.pour_into(&mut state);
+            self.look_for_room(&state);
+        }
+    }
+
+    /// Returns how many it took.
+    fn pour_into(&self, state: &mut State) -> usize {
+        let mut poured = 0;
+        while let Some(item) = state.waiting.pop_front() {
+            let bytes = item.bytes;
+            if let Err(item) = self.append(state, item) {
+                state.waiting.push_front(*item);
+                break;
+            }
+            state.bytes -= bytes;
+            poured += 1;
+        }
+        poured
     }
 
     /// Moves the next batch's messages into `batch`.
@@ -202,43 +241,43 @@ impl Lane {
     }
 
     /// Sends everything that waits, `flight` first, and everything that comes
-    /// from now on into the journal. Returns how many of `flight` it took, and
-    /// the receipts of what it did not.
-    pub(super) fn spill(&self, flight: Batch) -> (usize, Vec<Answer>) {
+    /// from now on into the journal. Returns how many of `flight` it took; what
+    /// finds no room waits on.
+    pub(super) fn spill(&self, flight: Batch) -> usize {
         let mut state = self.state();
         state.mode = Mode::Journal;
-        let mut turned_away = Vec::new();
         let flying = flight.entries.len();
-        let mut taken = 0;
         let flight = flight.entries.into_iter().zip(flight.answers);
-        let waiting = std::mem::take(&mut state.waiting).into_iter();
-        let all = flight.chain(waiting.map(|item| (item.entry, item.receipt)));
-        for (index, (entry, receipt)) in all.enumerate() {
-            match self.append(&mut state, &entry, receipt) {
-                Ok(()) if index < flying => taken += 1,
-                Ok(()) => {}
-                Err(receipt) => turned_away.push(receipt),
-            }
+        for (entry, receipt) in flight.rev() {
+            state.waiting.push_front(Item {
+                entry,
+                receipt,
+                bytes: 0,
+            });
         }
-        state.bytes = 0;
         for (_, verdict) in std::mem::take(&mut state.verdicts) {
-            let entry = Entry::Record(Record::Control(verdict.control));
-            if let Err(receipt) = self.append(&mut state, &entry, Some(verdict.receipt)) {
-                turned_away.push(receipt);
-            }
+            state.waiting.push_back(Item {
+                entry: Entry::Record(Record::Control(verdict.control)),
+                receipt: Some(verdict.receipt),
+                bytes: 0,
+            });
         }
+        let poured = self.pour_into(&mut state);
         self.look_for_room(&state);
-        (taken, turned_away)
+        poured.min(flying)
     }
 
     /// The store has `replayed` of the entries that this process put into the
     /// journal: opens the direct way again if those are all.
     pub(super) fn drained(&self, replayed: u64) -> bool {
         let mut state = self.state();
-        state.journal_full = false;
         let all = state.journalled == replayed;
         if all {
             state.mode = Mode::Direct;
+            // What waited for the journal is next.
+            self.filled.notify_one();
+        } else {
+            self.pour_into(&mut state);
         }
         self.look_for_room(&state);
         all
@@ -250,7 +289,7 @@ impl Lane {
             mode: state.mode,
             messages: state.waiting.len(),
             journalled: state.journalled,
-            journal_full: state.journal_full,
+            journal_full: state.mode == Mode::Journal && !state.waiting.is_empty(),
         }
     }
 
@@ -280,10 +319,7 @@ impl Lane {
     }
 
     fn look_for_room(&self, state: &State) {
-        let has_room = match state.mode {
-            Mode::Direct => state.waiting.len() < ROOM_MESSAGES && state.bytes < ROOM_BYTES,
-            Mode::Journal => !state.journal_full,
-        };
+        let has_room = state.waiting.len() < ROOM_MESSAGES && state.bytes < ROOM_BYTES;
         if self.has_room.swap(has_room, Ordering::Relaxed) != has_room && has_room {
             self.room.notify_waiters();
         }

@@ -15,6 +15,7 @@ impl Committer {
     /// Keeps the next batch of the journal, and opens the direct way where
     /// that was the last.
     pub(super) async fn replay(&self, flight: &mut Flight) -> Result<Step, PortError> {
+        self.lane.pour();
         self.locate(flight).await?;
         if let Some(entries) = self.was_kept(flight).await? {
             flight.skip = entries;
@@ -57,7 +58,9 @@ impl Committer {
         bump(&self.replayed, in_journal as u64);
         self.position.store(end, Ordering::Relaxed);
         self.reader.release(end);
-        self.lane.drained(flight.own_replayed);
+        if end >= replay_end {
+            self.lane.drained(flight.own_replayed);
+        }
         Ok(Step {
             messages: entries.len(),
             samples,

@@ -52,7 +52,7 @@ pub async fn keep(committer: Arc<Committer>, stop: CancellationToken) -> anyhow:
 /// straight into the database.
 ///
 /// # Errors
-/// Where messages are turned away.
+/// Where nothing is acknowledged any more.
 pub fn describe(figures: &CommitFigures) -> Result<Option<String>, String> {
     if figures.journal_full {
         return Err("the database does not take messages, and the journal is full".to_owned());

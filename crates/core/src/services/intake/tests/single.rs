@@ -180,6 +180,33 @@ async fn what_a_killed_process_left_in_the_journal_is_replayed_first() {
 }
 
 #[tokio::test]
+async fn the_direct_way_stays_shut_until_all_of_an_earlier_journal_is_replayed() {
+    let mut bench = Bench::over(MemoryJournal::new(4 << 20)).await;
+    bench.site.store.set_trouble(Trouble::Down);
+    for seq in 1..=12_000 {
+        bench.sample(seq);
+        if seq == 1 {
+            assert!(bench.node.turn().await.is_none());
+        }
+    }
+    let text = "x".repeat(4_000);
+    for seq in 12_001..=12_300 {
+        let body = format!(r#"{{"boot":1,"seq":{seq},"type":"e","data":{{"text":"{text}"}}}}"#);
+        bench.send(Channel::Event, &body);
+    }
+    bench.node = bench.node.restart(&bench.site).await;
+    bench.site.store.set_trouble(Trouble::None);
+    let step = bench.node.turn().await.unwrap();
+    assert!(step.replayed && step.messages < 12_300, "{step:?}");
+    assert!(!bench.node.committer.figures().direct);
+    let last = bench.send(Channel::Telemetry, r#"{"powerW":0}"#);
+    assert_eq!(bench.answers.of(last), Some("done"), "behind the rest");
+    bench.node.work_off().await;
+    assert_eq!(bench.powers().await.len(), 12_001);
+    assert_eq!(bench.site.events().await.len(), 300);
+}
+
+#[tokio::test]
 async fn a_process_killed_between_commit_and_release_replays_nothing_twice() {
     let mut bench = Bench::new().await;
     bench.site.store.set_trouble(Trouble::Down);
@@ -275,23 +302,39 @@ async fn a_full_journal_withholds_acknowledgements_until_there_is_room() {
     let kept = bench.sample(1);
     assert!(bench.node.turn().await.is_none());
     assert_eq!(bench.answers.of(kept), Some("done"));
-    let mut seq = 1;
-    let refused = loop {
-        seq += 1;
-        let number = bench.sample(seq);
-        if bench.answers.of(number) == Some("failed") {
-            break number;
-        }
-    };
-    assert!(!bench.node.committer.has_room());
+    let mut withheld = kept;
+    while bench.answers.of(withheld).is_some() {
+        withheld = bench.sample(u32::try_from(withheld).unwrap() + 1);
+    }
+    let behind = bench.send(Channel::Telemetry, r#"{"boot":1,"seq":99,"powerW":0}"#);
+    assert!(bench.node.turn().await.is_none());
     assert!(bench.node.committer.figures().journal_full);
+    assert_eq!(bench.answers.of(withheld), None);
+    assert_eq!(bench.answers.of(behind), None);
+    bench.site.store.set_trouble(Trouble::None);
+    bench.node.work_off().await;
+    assert!(!bench.node.committer.figures().journal_full);
+    assert_eq!(bench.answers.of(withheld), Some("done"));
+    assert_eq!(bench.answers.of(behind), Some("done"));
+    let expected = (1..=withheld).map(|n| i32::try_from(n).unwrap() * 10);
+    let expected: Vec<_> = expected.chain([0]).collect();
+    assert_eq!(bench.powers().await, expected);
+}
+
+#[tokio::test]
+async fn readers_are_held_up_while_neither_database_nor_journal_have_room() {
+    let mut bench = Bench::over(MemoryJournal::new(60)).await;
+    bench.site.store.set_trouble(Trouble::Down);
+    bench.sample(1);
+    assert!(bench.node.turn().await.is_none());
+    while bench.node.committer.has_room() {
+        bench.sample(2);
+    }
+    assert_eq!(bench.node.committer.totals().unacknowledged, 0);
     bench.site.store.set_trouble(Trouble::None);
     bench.node.work_off().await;
     assert!(bench.node.committer.has_room());
-    assert_eq!(bench.powers().await.len(), refused - 1);
-    bench.sample(seq);
-    bench.node.work_off().await;
-    assert_eq!(bench.powers().await.len(), refused, "sent again");
+    assert_eq!(bench.powers().await, [10, 20]);
 }
 
 #[tokio::test]
