@@ -5,6 +5,7 @@ mod broker;
 mod demo;
 mod device;
 mod health;
+mod migrate;
 mod serve;
 mod site;
 mod token;
@@ -48,6 +49,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// Configure EMQX or Mosquitto for this site
     Broker(Box<broker::Args>),
+    /// Move a site from SQLite to PostgreSQL; can be stopped and taken up again
+    Migrate(migrate::Args),
     /// Ask a running server how it is; status 1 where it is not well
     Health(health::Args),
     /// Print every setting with its default
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => backup::run_restore(args),
         Command::Broker(args) => broker::run(*args),
+        Command::Migrate(args) => migrate::run(args),
         Command::Health(args) => health::run(&args),
         Command::Config => print(DEFAULT_TOML.trim_end()),
         Command::Openapi => print(document()?.trim_end()),

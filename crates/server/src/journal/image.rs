@@ -46,6 +46,19 @@ pub fn copy_journal<E: From<OpenError>>(
     .into())
 }
 
+/// How many bytes of the journal at `path` are not in the databases yet, which
+/// took in what is before `saved`; none where there is no journal.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn left(path: &Path, saved: Option<JournalPosition>) -> Result<u64, OpenError> {
+    if !path.exists() || path.metadata()?.len() == 0 {
+        return Ok(0);
+    }
+    let (found, _) = find(&read(path)?, saved)?;
+    Ok(found.end - found.start)
+}
+
 fn read(path: &Path) -> Result<Ring, OpenError> {
     let storage: Arc<dyn Storage> = Arc::new(FileStorage::open_to_read(path)?);
     let mut bytes = [0; Head::LEN];

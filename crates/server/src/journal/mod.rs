@@ -28,7 +28,7 @@ use dormouse_core::ports::journal::{
 use tokio::sync::watch;
 
 pub use drain::drain;
-pub use image::copy_journal;
+pub use image::{copy_journal, left};
 pub use storage::{FileStorage, Storage};
 
 use format::{Head, Mark, RING_AT, SECTOR};

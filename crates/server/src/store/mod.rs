@@ -2,6 +2,7 @@
 
 mod commands;
 mod convert;
+pub mod moving;
 pub mod postgres;
 #[cfg(test)]
 mod same;

@@ -15,7 +15,7 @@ fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
 }
 
-/// The figures of ours that PromQL in `text` reads.
+/// The figures of ours that queries in `text` read.
 fn figures(text: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.split(|c: char| !is_name(c))

@@ -12,6 +12,7 @@ mod commands;
 mod crash;
 mod deploy;
 mod life;
+mod migrate;
 mod people;
 mod presence;
 mod site;

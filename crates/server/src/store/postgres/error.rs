@@ -96,6 +96,14 @@ pub enum OpenError {
         /// The schema.
         schema: String,
     },
+    /// A site was moved here, but not to the end.
+    #[error(
+        "the database at {tried} holds part of a site: take `dormouse migrate` up again, or empty the database"
+    )]
+    HalfMoved {
+        /// Host, port and database.
+        tried: String,
+    },
     /// The tables were made by a newer Dormouse.
     #[error(
         "the database at {tried} has schema {area} {found}, this Dormouse knows up to {known}: start the newer version, or restore a backup"

@@ -32,7 +32,8 @@ pub use devices::PostgresDevices;
 pub use error::OpenError;
 pub use events::PostgresEvents;
 pub use history::{
-    HISTORY, Maintenance, MaintenanceReport, PostgresHistory, PostgresIntake, StepReport,
+    HISTORY, Maintenance, MaintenanceReport, PartKeeper, PostgresHistory, PostgresIntake,
+    StepReport,
 };
 pub use incidents::PostgresIncidents;
 pub use leases::PostgresLeases;

@@ -78,6 +78,38 @@ impl Postgres {
         clock: Arc<dyn Clock>,
         areas: &[Area],
     ) -> Result<Self, OpenError> {
+        let opened = Self::open_to_move(settings, clock, areas).await?;
+        match opened.is_half_moved().await {
+            Ok(false) => Ok(opened),
+            Ok(true) => Err(OpenError::HalfMoved {
+                tried: opened.tried.to_string(),
+            }),
+            Err(error) => Err(OpenError::Failed {
+                tried: opened.tried.to_string(),
+                why: error.to_string(),
+            }),
+        }
+    }
+
+    /// Whether a site was moved here, but not to the end.
+    async fn is_half_moved(&self) -> Result<bool, PortError> {
+        let there = "SELECT to_regclass('moving') IS NOT NULL";
+        if !get(&self.query_one(there, &[]).await?, 0)? {
+            return Ok(false);
+        }
+        let unfinished = "SELECT EXISTS (SELECT FROM moving WHERE finished_at IS NULL)";
+        get(&self.query_one(unfinished, &[]).await?, 0)
+    }
+
+    /// [`Postgres::open`] for a site that is being moved here.
+    ///
+    /// # Errors
+    /// Why the database cannot be used.
+    pub async fn open_to_move(
+        settings: &PostgresSettings,
+        clock: Arc<dyn Clock>,
+        areas: &[Area],
+    ) -> Result<Self, OpenError> {
         let mut address = Address::parse(&settings.url)?;
         prepare(&mut address, settings)?;
         let tried = address.tried();

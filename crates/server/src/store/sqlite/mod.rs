@@ -27,6 +27,7 @@ pub use devices::{SqliteDevices, SqliteSettings};
 pub use dormouse::DORMOUSE;
 pub use events::SqliteEvents;
 pub use file::{SqliteFile, Synchronous};
+pub(crate) use history::tails;
 pub use history::{OpenHistoryError, SqliteHistory};
 pub use incidents::SqliteIncidents;
 pub use people::SqlitePeople;

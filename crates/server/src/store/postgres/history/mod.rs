@@ -9,7 +9,6 @@
 
 mod absorb;
 mod columns;
-mod fleet;
 mod hold;
 mod intake;
 mod late;
@@ -78,6 +77,47 @@ impl PostgresHistory {
     #[must_use]
     pub const fn flavour(&self) -> Flavour {
         self.flavour
+    }
+}
+
+/// Makes the parts that rows need before they come in bulk.
+#[derive(Debug)]
+pub struct PartKeeper {
+    flavour: Flavour,
+    known: Known,
+}
+
+impl PartKeeper {
+    /// For the history in `db`.
+    pub(crate) async fn open(db: &Postgres) -> Result<Self, PortError> {
+        let sql = "SELECT value FROM history_facts WHERE name = 'flavour'";
+        let row = db.query_one(sql, &[]).await?;
+        Ok(Self {
+            flavour: match get(&row, 0)? {
+                "timescale" => Flavour::Timescale,
+                _ => Flavour::Plain,
+            },
+            known: Known::default(),
+        })
+    }
+
+    /// Makes the parts of `table` for rows at `times`, in `client`'s
+    /// transaction; the target is ours alone, so that what was made stays.
+    pub(crate) async fn make(
+        &self,
+        client: &tokio_postgres::Client,
+        table: &'static str,
+        times: Vec<dormouse_core::clock::Timestamp>,
+    ) -> Result<(), tokio_postgres::Error> {
+        if self.flavour == Flavour::Timescale {
+            return Ok(());
+        }
+        let missing = self.known.missing([(table, times)]);
+        if !missing.is_empty() {
+            missing.make(client).await?;
+            self.known.made(missing);
+        }
+        Ok(())
     }
 }
 

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use dormouse_core::clock::Timestamp;
+use dormouse_core::ids::DeviceKey;
 use dormouse_core::ports::history::SeriesId;
-use dormouse_core::rollup::{Absorbed, Context, Minutes, Series, SeriesRows};
+use dormouse_core::rollup::{Absorbed, Context, Minutes, Series, SeriesRows, SeriesTail, Tail};
 use dormouse_core::sample::Sample;
 use rusqlite::{Connection, OptionalExtension};
 
@@ -98,6 +99,28 @@ impl Fresh {
             fresh.minutes.clear();
         }
     }
+}
+
+/// The ends of every series in the file, of one device after the other, as
+/// another engine remembers them; every sample must be in its place.
+pub(crate) fn tails(db: &Connection) -> rusqlite::Result<Vec<(DeviceKey, Tail)>> {
+    let mut tails: Vec<(DeviceKey, Tail)> = Vec::new();
+    for id in super::upkeep::series(db)? {
+        let Some(series) = SeriesKey::of(id) else {
+            continue;
+        };
+        let tail = SeriesTail {
+            end: Series::load(&mut Rows::kept(db, series))?,
+            ..SeriesTail::default()
+        };
+        if tails.last().is_none_or(|(device, _)| *device != id.device) {
+            tails.push((id.device, Tail::default()));
+        }
+        if let Some((_, of_device)) = tails.last_mut() {
+            of_device.set(id.socket, tail);
+        }
+    }
+    Ok(tails)
 }
 
 /// The samples of one series: those in the tables and those in memory.

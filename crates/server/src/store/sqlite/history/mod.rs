@@ -26,6 +26,7 @@ use tokio::time::{Duration, Instant};
 use super::{Migration, OpenError, SqliteFile, Synchronous};
 pub(super) use append::journal_position;
 use fresh::Fresh;
+pub(crate) use fresh::tails;
 use upkeep::Expiring;
 
 /// Samples in `recent` that make a move due: some 10 MB of memory.
