@@ -27,7 +27,7 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 /// How long a client may say nothing at all, pongs included.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How often it is asked whether the caller may keep the connection.
-const CHECK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Messages that a client may send within [`PING_EVERY`].
 const REQUESTS_MAX: u32 = 60;
 
