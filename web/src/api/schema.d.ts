@@ -399,6 +399,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The nodes that are alive, in order of their names. Empty where one process
+         *     serves the site alone.
+         */
+        get: operations["getNodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/retention": {
         parameters: {
             query?: never;
@@ -1454,6 +1474,25 @@ export interface components {
          * @enum {string}
          */
         MqttHealth: "connected" | "disconnected";
+        /** @description One process among several. */
+        Node: {
+            /** @description Its name and what tells it from its predecessors. */
+            node: string;
+            /** @description Its version; `null` in its first second. */
+            version?: string | null;
+            /**
+             * Format: date-time
+             * @description When it started, by its own clock; `null` in its first second.
+             */
+            since?: string | null;
+            /**
+             * Format: int64
+             * @description How long ago it showed that it is alive, ms.
+             */
+            seenAgoMs: number;
+            /** @description What it does for all, such as `presence` or `slot/0`. */
+            leases: string[];
+        };
         /**
          * @description What happens to a command that is pending where another one is sent.
          * @enum {string}
@@ -1650,6 +1689,30 @@ export interface components {
                 missing: number;
                 /** @description All of them. */
                 devices: components["schemas"]["IncidentDevice"][];
+            }[];
+            /** @description Where the next page starts; `null` on the last one. */
+            nextCursor?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Node: {
+            /** @description The items. */
+            items: {
+                /** @description Its name and what tells it from its predecessors. */
+                node: string;
+                /** @description Its version; `null` in its first second. */
+                version?: string | null;
+                /**
+                 * Format: date-time
+                 * @description When it started, by its own clock; `null` in its first second.
+                 */
+                since?: string | null;
+                /**
+                 * Format: int64
+                 * @description How long ago it showed that it is alive, ms.
+                 */
+                seenAgoMs: number;
+                /** @description What it does for all, such as `presence` or `slot/0`. */
+                leases: string[];
             }[];
             /** @description Where the next page starts; `null` on the last one. */
             nextCursor?: string | null;
@@ -3461,6 +3524,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getNodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The nodes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Node"];
                 };
             };
         };

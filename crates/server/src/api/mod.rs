@@ -19,6 +19,7 @@ pub mod layers;
 pub mod limits;
 pub mod live;
 pub mod metrics;
+pub mod nodes;
 pub mod openapi;
 #[cfg(test)]
 mod people_tests;

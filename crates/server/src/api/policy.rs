@@ -29,7 +29,7 @@ pub(super) fn requirement<'p>(method: &Method, path: &'p str) -> (Permission, Pl
         ["devices", id, "sockets", _, "commands"] => (Control, Place::Device(id)),
         ["devices", id, ..] => (Manage, Place::Device(id)),
         ["commands" | "batches", ..] if !reads => (Control, Place::Site),
-        ["users" | "tokens" | "audit" | "enrolment", ..] => (Administer, Place::Site),
+        ["users" | "tokens" | "audit" | "enrolment" | "nodes", ..] => (Administer, Place::Site),
         _ if reads => (Read, Place::Site),
         _ => (Administer, Place::Site),
     }

@@ -107,6 +107,7 @@ impl Site<'_> {
             share(api::history::router(history.clone())),
             share(api::stats::router(Arc::clone(statistics))),
             api::retention::router(Arc::clone(retention)),
+            api::nodes::router(None),
             api::events::router(Arc::clone(events), Arc::clone(incidents)),
             share(api::stats_fleet::router(Arc::clone(fleet))),
             api::live::router(self.live.clone()),
