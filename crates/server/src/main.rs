@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use dormouse::cli::{Cli, run};
+use dormouse::cli::{Cli, exit_status, run};
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
             {
                 eprintln!("dormouse: {error:#}");
             }
-            ExitCode::FAILURE
+            ExitCode::from(exit_status(&error))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod broker;
+mod check;
 mod demo;
 mod device;
 mod health;
@@ -47,6 +48,8 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Put a backup back
     Restore(backup::RestoreArgs),
+    /// Prove that a broker is locked down; ends with status 1 where it is not
+    Check(Box<check::Args>),
     /// Configure EMQX or Mosquitto for this site
     Broker(Box<broker::Args>),
     /// Move a site from SQLite to PostgreSQL; can be stopped and taken up again
@@ -57,6 +60,19 @@ enum Command {
     Config,
     /// Print the API's document
     Openapi,
+}
+
+/// A command could not do its work, which is another thing than that its work
+/// ended badly.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct CouldNotRun(String);
+
+/// The exit status that tells of `error`: 2 where a command could not do its
+/// work, otherwise 1.
+#[must_use]
+pub fn exit_status(error: &anyhow::Error) -> u8 {
+    if error.is::<CouldNotRun>() { 2 } else { 1 }
 }
 
 /// Where settings come from.
@@ -92,6 +108,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(args) => token::run(args),
         Command::Backup(args) => backup::run(args),
         Command::Restore(args) => backup::run_restore(args),
+        Command::Check(args) => check::run(&args),
         Command::Broker(args) => broker::run(*args),
         Command::Migrate(args) => migrate::run(args),
         Command::Health(args) => health::run(&args),

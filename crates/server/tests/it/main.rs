@@ -8,6 +8,7 @@
 )]
 
 mod backup;
+mod check;
 mod commands;
 mod crash;
 mod deploy;

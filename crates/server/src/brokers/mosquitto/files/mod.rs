@@ -292,3 +292,6 @@ async fn run(command: &str) -> Result<(), FilesError> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,384 @@
+//! What a device may do: speak and listen for itself, and for nobody else.
+
+use dormouse_core::topic::Channel;
+use futures_util::future::join_all;
+
+use super::client::{Answer, ConnectError, Got, Login, Probe};
+use super::report::Report;
+use super::{Account, Bench, PATIENCE, QUIET, Subject, marker};
+
+const REPORTS: [Channel; 4] = [
+    Channel::Status,
+    Channel::Telemetry,
+    Channel::Ack,
+    Channel::Event,
+];
+
+/// What to do where a device reaches further than itself.
+const RULES: &str = "let devices publish ROOT/SELF/status, telemetry, ack and event, and subscribe ROOT/SELF/cmd and enrol, each by name (`dormouse broker … render` writes such rules)";
+
+pub(super) async fn check(bench: &Bench<'_>, report: &mut Report) -> Result<(), ConnectError> {
+    let mut b = Probe::connect(&bench.broker, &bench.b.login()).await?;
+    b.subscribe(&bench.topics.of(&bench.b.id, Channel::Cmd))
+        .await
+        .ok();
+    let mut watch = Watch::start(bench).await;
+    own(bench, &mut watch, report).await?;
+    speaking(bench, &mut watch, report).await;
+    will(bench, &mut watch, report).await;
+    commanding(bench, &mut b, report).await;
+    listening(bench, &mut b, report).await;
+    names(bench, &mut b, &mut watch, report).await;
+    // What was left behind for the retained status is taken away again.
+    let status = bench.topics.of(&bench.b.id, Channel::Status);
+    b.publish(&status, "", true).await.ok();
+    b.close().await;
+    Ok(())
+}
+
+/// Sees what devices publish, where there is an account that may.
+struct Watch {
+    probe: Option<Probe>,
+}
+
+impl Watch {
+    async fn start(bench: &Bench<'_>) -> Self {
+        let account = bench.listener.as_ref().or(bench.nodes.as_ref());
+        let account = account.filter(|_| !bench.embedded);
+        Self {
+            probe: match account {
+                Some(account) => Self::open(bench, account).await,
+                None => None,
+            },
+        }
+    }
+
+    async fn open(bench: &Bench<'_>, account: &Account) -> Option<Probe> {
+        let login = account.login();
+        let mut probe = Probe::connect(&bench.broker, &login).await.ok()?;
+        for device in [&bench.a, &bench.b] {
+            for channel in REPORTS {
+                let topic = bench.topics.of(&device.id, channel);
+                probe.subscribe(&topic).await.ok()?;
+            }
+        }
+        Some(probe)
+    }
+
+    /// What arrived, once what `bench.a` says of itself now has; `None` where
+    /// nobody can tell.
+    async fn arrived(&mut self, bench: &Bench<'_>) -> Option<Vec<Got>> {
+        let probe = self.probe.as_mut()?;
+        let last = marker();
+        let topic = bench.topics.of(&bench.a.id, Channel::Telemetry);
+        publish_as(bench, &bench.a.login(), &topic, &last)
+            .await
+            .ok()?;
+        if !probe.sees(&last, PATIENCE).await {
+            return None;
+        }
+        Some(probe.everything(QUIET).await)
+    }
+}
+
+/// Publishes over a connection of its own: some brokers hang up on what they
+/// deny.
+async fn publish_as(
+    bench: &Bench<'_>,
+    login: &Login,
+    topic: &str,
+    body: &str,
+) -> Result<Answer, String> {
+    let probe = Probe::connect(&bench.broker, login).await;
+    let mut probe = probe.map_err(|error| error.to_string())?;
+    let answer = probe.publish(topic, body, false).await;
+    probe.close().await;
+    answer.map_err(|error| error.to_string())
+}
+
+async fn own(
+    bench: &Bench<'_>,
+    watch: &mut Watch,
+    report: &mut Report,
+) -> Result<(), ConnectError> {
+    let check = report.open("device.own", "a device speaks and listens for itself");
+    let mut a = Probe::connect(&bench.broker, &bench.a.login()).await?;
+    let mut denied = Vec::new();
+    let body = marker();
+    for channel in REPORTS {
+        let topic = bench.topics.of(&bench.a.id, channel);
+        match a.publish(&topic, &body, false).await {
+            Ok(Answer::Taken) => {}
+            Ok(Answer::Refused(code)) => denied.push(format!("publish {topic} (0x{code:02x})")),
+            Err(error) => denied.push(format!("publish {topic} ({error})")),
+        }
+    }
+    let topic = bench.topics.of(&bench.a.id, Channel::Cmd);
+    match a.subscribe(&topic).await {
+        Ok(Answer::Taken) => {}
+        Ok(Answer::Refused(code)) => denied.push(format!("subscribe {topic} (0x{code:02x})")),
+        Err(error) => denied.push(format!("subscribe {topic} ({error})")),
+    }
+    a.close().await;
+    let arrived = watch.arrived(bench).await.map(|all| {
+        let own = all.iter().filter(|it| it.payload == body.as_bytes());
+        own.count()
+    });
+    if !denied.is_empty() {
+        check.fail(format!("denied: {}", denied.join(", ")), RULES);
+    } else if let Some(arrived) = arrived.filter(|it| *it < REPORTS.len()) {
+        check.fail(
+            format!("{arrived} of {} messages arrived", REPORTS.len()),
+            RULES,
+        );
+    } else {
+        check.ok("publishes its four topics and subscribes its commands");
+    }
+    Ok(())
+}
+
+/// A body that must not arrive, and what the broker said to it.
+struct Attempt {
+    what: String,
+    body: String,
+    /// Whether the broker said no.
+    refused: bool,
+}
+
+async fn attempts(bench: &Bench<'_>, login: &Login, topics: Vec<String>) -> Vec<Attempt> {
+    let mut made = Vec::new();
+    for topic in topics {
+        let body = marker();
+        let answer = publish_as(bench, login, &topic, &body).await;
+        made.push(Attempt {
+            what: topic,
+            body,
+            refused: !matches!(answer, Ok(Answer::Taken)),
+        });
+    }
+    made
+}
+
+/// Judges attempts by what arrived; without a witness by what the broker said.
+fn judge(check: super::report::Open<'_>, made: &[Attempt], arrived: Option<&[Got]>) {
+    let name = |it: &Attempt| it.what.clone();
+    let Some(arrived) = arrived else {
+        let taken: Vec<_> = made.iter().filter(|it| !it.refused).map(name).collect();
+        if taken.is_empty() {
+            check.ok(format!("refused {0} of {0}", made.len()));
+        } else {
+            check.warn(
+                format!(
+                    "not refused, and nobody saw whether it arrived: {}",
+                    taken.join(", ")
+                ),
+                "give an account that listens: --check-account NAME:FILE",
+            );
+        }
+        return;
+    };
+    let came = |it: &&Attempt| arrived.iter().any(|got| got.payload == it.body.as_bytes());
+    let through: Vec<_> = made.iter().filter(came).map(name).collect();
+    if through.is_empty() {
+        check.ok(format!("0 of {} arrived", made.len()));
+    } else {
+        check.fail(format!("arrived: {}", through.join(", ")), RULES);
+    }
+}
+
+async fn speaking(bench: &Bench<'_>, watch: &mut Watch, report: &mut Report) {
+    let topics = REPORTS.map(|it| bench.topics.of(&bench.b.id, it));
+    let made = attempts(bench, &bench.a.login(), topics.to_vec()).await;
+    let arrived = watch.arrived(bench).await;
+    let check = report.open("device.publish", "no device speaks for another");
+    judge(check, &made, arrived.as_deref());
+}
+
+async fn will(bench: &Bench<'_>, watch: &mut Watch, report: &mut Report) {
+    let topic = bench.topics.of(&bench.b.id, Channel::Status);
+    let body = marker();
+    let login = Login {
+        will: Some((topic.clone(), body.clone())),
+        ..bench.a.login()
+    };
+    // Dropped without a goodbye, so that the will is due.
+    let connected = Probe::connect(&bench.broker, &login).await.map(drop);
+    let check = report.open("device.will", "no device leaves a will for another");
+    if connected.is_err() {
+        check.ok("refused at the connection");
+        return;
+    }
+    let Some(probe) = watch.probe.as_mut() else {
+        check.skip(
+            "nobody saw whether it was published",
+            "give an account that listens: --check-account NAME:FILE",
+        );
+        return;
+    };
+    if probe.sees(&body, QUIET * 3).await {
+        check.fail(format!("published on {topic}"), RULES);
+    } else {
+        check.ok("not published");
+    }
+}
+
+async fn commanding(bench: &Bench<'_>, b: &mut Probe, report: &mut Report) {
+    let topics = vec![
+        bench.topics.of(&bench.b.id, Channel::Cmd),
+        bench.topics.of(&bench.b.id, Channel::Enrol),
+        bench.topics.of(&bench.a.id, Channel::Cmd),
+    ];
+    let Ok(mut a) = Probe::connect(&bench.broker, &bench.a.login()).await else {
+        return;
+    };
+    a.subscribe(&bench.topics.of(&bench.a.id, Channel::Cmd))
+        .await
+        .ok();
+    b.subscribe(&bench.topics.of(&bench.b.id, Channel::Enrol))
+        .await
+        .ok();
+    let made = attempts(bench, &bench.a.login(), topics).await;
+    let witness = [(&mut *b, &bench.b), (&mut a, &bench.a)];
+    let mut arrived = Some(Vec::new());
+    for (probe, subject) in witness {
+        let heard = heard(bench, probe, subject).await;
+        arrived = arrived.zip(heard).map(|(mut all, heard)| {
+            all.extend(heard);
+            all
+        });
+    }
+    a.close().await;
+    let check = report.open("device.command", "no device commands another, or itself");
+    judge(check, &made, arrived.as_deref());
+}
+
+/// What `probe` of `subject` heard, once a command of the nodes has come;
+/// `None` where none comes.
+async fn heard(bench: &Bench<'_>, probe: &mut Probe, subject: &Subject) -> Option<Vec<Got>> {
+    let nodes = bench.nodes.as_ref().filter(|_| !bench.embedded)?;
+    let last = marker();
+    let topic = bench.topics.of(&subject.id, Channel::Cmd);
+    publish_as(bench, &nodes.login(), &topic, &last)
+        .await
+        .ok()?;
+    if !probe.sees(&last, PATIENCE).await {
+        return None;
+    }
+    Some(probe.everything(QUIET).await)
+}
+
+async fn listening(bench: &Bench<'_>, b: &mut Probe, report: &mut Report) {
+    let (root, other) = (bench.topics.root(), bench.b.id.as_str());
+    let filters = [
+        "#".to_owned(),
+        "+/#".to_owned(),
+        format!("{root}/#"),
+        format!("{root}/+/cmd"),
+        format!("{root}/+/telemetry"),
+        format!("{root}/{other}/#"),
+        format!("{root}/{other}/cmd"),
+        format!("{root}/{other}/enrol"),
+        format!("{root}/{other}/status"),
+        format!("$share/dormouse-check/{root}/+/telemetry"),
+        "$SYS/#".to_owned(),
+    ];
+    // Each by a connection of its own: some brokers hang up on what they deny.
+    let each = filters.map(|it| (bench.a.login(), vec![it]));
+    let check = report.open("device.subscribe", "no device listens to another");
+    overhear(bench, b, each.into(), check).await;
+}
+
+/// Signs in with each login, subscribes to its filters and looks at what
+/// comes of it.
+async fn overhear(
+    bench: &Bench<'_>,
+    b: &mut Probe,
+    logins: Vec<(Login, Vec<String>)>,
+    check: super::report::Open<'_>,
+) {
+    let tried: usize = logins.iter().map(|it| it.1.len()).sum();
+    let mut listeners = Vec::new();
+    let mut granted = Vec::new();
+    for (login, filters) in logins {
+        let Ok(mut probe) = Probe::connect(&bench.broker, &login).await else {
+            continue;
+        };
+        for filter in &filters {
+            if probe.subscribe(filter).await == Ok(Answer::Taken) {
+                granted.push(filter.clone());
+            }
+        }
+        listeners.push((probe, filters.join(" or ")));
+    }
+    if granted.is_empty() {
+        check.ok(format!("refused {tried} of {tried}"));
+        return;
+    }
+    if bench.embedded {
+        check.fail(format!("granted: {}", granted.join(", ")), RULES);
+        return;
+    }
+    traffic(bench, b).await;
+    let all = listeners
+        .into_iter()
+        .map(|(mut listener, filters)| async move {
+            let all = listener.everything(QUIET).await;
+            listener.close().await;
+            let foreign = |got: &&Got| {
+                let owner = bench.topics.split(&got.topic).map(|it| it.0);
+                owner != Some(bench.a.id.as_str())
+            };
+            let first = all.iter().find(foreign)?;
+            Some(format!("{} by {filters}", first.topic))
+        });
+    let overheard: Vec<String> = join_all(all).await.into_iter().flatten().collect();
+    if overheard.is_empty() {
+        let granted = granted.len();
+        check.ok(format!(
+            "{granted} of {tried} were granted, and nothing came by them"
+        ));
+    } else {
+        check.fail(format!("heard {}", overheard.join(", ")), RULES);
+    }
+}
+
+/// Everything that can be said by and to `b`.
+async fn traffic(bench: &Bench<'_>, b: &mut Probe) {
+    for channel in REPORTS {
+        let topic = bench.topics.of(&bench.b.id, channel);
+        let retained = channel == Channel::Status;
+        b.publish(&topic, &marker(), retained).await.ok();
+    }
+    if let Some(nodes) = &bench.nodes {
+        let topic = bench.topics.of(&bench.b.id, Channel::Cmd);
+        publish_as(bench, &nodes.login(), &topic, &marker())
+            .await
+            .ok();
+    }
+}
+
+/// The client id is free, so it must be worth nothing.
+async fn names(bench: &Bench<'_>, b: &mut Probe, watch: &mut Watch, report: &mut Report) {
+    let as_client = |client_id: &str| Login {
+        client_id: client_id.to_owned(),
+        ..bench.a.login()
+    };
+    let root = bench.topics.root();
+    let other = bench.topics.of(&bench.b.id, Channel::Cmd);
+    let wild = vec![format!("{root}/+/cmd"), other];
+    let check = report.open(
+        "device.client-id.wildcard",
+        "a client id with a wildcard reaches nobody",
+    );
+    overhear(bench, b, vec![(as_client("+"), wild)], check).await;
+
+    let topics = REPORTS.map(|it| bench.topics.of(&bench.b.id, it));
+    let login = as_client(bench.b.id.as_str());
+    let made = attempts(bench, &login, topics.to_vec()).await;
+    let arrived = watch.arrived(bench).await;
+    let check = report.open(
+        "device.client-id.other",
+        "another device's id as client id is worth nothing",
+    );
+    judge(check, &made, arrived.as_deref());
+}
