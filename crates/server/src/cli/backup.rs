@@ -89,7 +89,7 @@ fn existing(data: &Path) -> anyhow::Result<DataDir> {
     let found = DataDir::existing(data);
     ensure!(
         found.dormouse_db().is_file(),
-        "--data: there is no site in {}",
+        "--data: there is no site in {}; one on PostgreSQL is backed up there (pg_dump and its like)",
         data.display()
     );
     Ok(found)

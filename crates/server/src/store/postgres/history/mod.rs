@@ -3,7 +3,7 @@
 //! Each device has a row in `intake`. Whoever takes its messages in locks that
 //! row ([`hold`]), reads the ends of its series from it, judges what is new
 //! ([`absorb`]), and writes samples, rollups and the row in one transaction
-//! ([`write`]). What the newest minute of each series is still to add to the
+//! ([`mod@write`]). What the newest minute of each series is still to add to the
 //! rollups stays in the row until the minute is over, so that a rollup is
 //! written once a minute rather than once a sample; readers add the two up.
 
