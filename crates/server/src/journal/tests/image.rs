@@ -42,16 +42,19 @@ async fn a_copy_holds_all_that_was_acknowledged_before_it_while_more_is_appended
             let mut id = 0;
             while !stop.load(Ordering::Relaxed) {
                 let ticket = answers.ticket(id);
-                let taken = journal.append(&record(id, 300), Importance::Acknowledged, ticket);
+                // Each in a commit of its own, 2 KiB of the ring's MiB; a
+                // hundred are kept.
+                let taken = journal.append(&record(id, 1_900), Importance::Acknowledged, ticket);
                 assert!(taken.is_ok());
-                // Each in a commit of its own, and half the ring kept free.
                 answers.wait_for(id);
-                journal.release(u64::from(id.saturating_sub(500)) * 512);
+                journal.release(u64::from(id.saturating_sub(100)) * 2_048);
                 id += 1;
             }
         }
     });
     for n in 0..20 {
+        // The last ones are beyond the ring's first lap.
+        answers.wait_for(n * 40);
         let done = answers.done();
         let to = dir.path().join(format!("copy-{n}"));
         copy(&path, &to, None);
