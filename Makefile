@@ -35,7 +35,6 @@ tools-test:
 
 .PHONY: test
 test: tools-test $(DIST) check ## Run every check and every test
-	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace
 	./scripts/check-deploy target/debug/dormouse
 	cd $(WEB) && npm run check && npm test && npm run e2e
@@ -50,6 +49,11 @@ check: ## Formatting, lints, documentation
 openapi: ## Write docs/openapi.json and the page's types from the handlers
 	$(CARGO) run --locked -q -p dormouse -- openapi > docs/openapi.json
 	cd $(WEB) && npm run api
+
+.PHONY: soak
+soak: tools-test ## Break nodes and engines at random under load; MINUTES=60 SEED=1
+	DORMOUSE_SOAK_MINUTES=$(or $(MINUTES),10) $(if $(SEED),DORMOUSE_SOAK_SEED=$(SEED)) \
+		$(CARGO) test --locked --release -p dormouse --test it cluster::soak -- --nocapture
 
 .PHONY: bench
 bench: tools-test build ## Measure; ROW=n for one row (writes docs/benchmarks.md)

@@ -17,7 +17,7 @@ def stored(server: Server) -> int:
 
 
 def durable(bench: Bench) -> dict:
-    reference = _mosquitto(bench)
+    alone = reference(bench)
     bench.stop_all()
     count = bench.scaled(3_000_000)
     server = bench.server()
@@ -42,13 +42,13 @@ def durable(bench: Bench) -> dict:
         "serverRssMb": server.rss_mb(),
         "pubackMs": result["pubackMs"],
         "errors": result["errors"],
-        "mosquitto": reference,
-        "timesMosquitto": round(per_s / reference["endToEndPerS"], 2),
+        "mosquitto": alone,
+        "timesMosquitto": round(per_s / alone["endToEndPerS"], 2),
         "fdatasyncMs": fdatasync_ms(bench.folder),
     }
 
 
-def _mosquitto(bench: Bench) -> dict:
+def reference(bench: Bench) -> dict:
     count = bench.scaled(600_000)
     broker = bench.mosquitto()
     sink = bench.sim(broker.address, "--password", "x", "--devices", 1, "--prefix", "sink-", "--sink")

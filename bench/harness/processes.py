@@ -150,6 +150,7 @@ class Server(Measured):
             text=True,
         )
         bench.running.append(self)
+        self.environment = environment
         line = self.process.stdout.readline()
         self.ready_s = round(time.perf_counter() - start, 3)
         if not line:
@@ -159,7 +160,7 @@ class Server(Measured):
         self.mqtt = ready["mqtt"].removeprefix("mqtt://").rstrip("/")
         self.token = subprocess.run(
             [str(bench.dormouse), "token", "create", "--data", str(data), "--name", f"bench-{start}", "--role", "admin"],
-            check=True, capture_output=True, text=True,
+            check=True, capture_output=True, text=True, env=os.environ | environment,
         ).stdout.strip()
 
     def request(self, method: str, path: str, body: bytes | None = None, headers: dict | None = None) -> tuple[int, bytes]:

@@ -8,7 +8,7 @@ HEAD = """# Benchmarks
 
 Measured by `make bench` (one row alone: `make bench ROW=1`), which writes this page: the server, the load generator
 (`dormouse sim --load`) and the watcher share one machine, so all figures include what the measuring itself costs.
-Every engine is embedded: broker, journal, SQLite. Processor time is user plus system time from `/proc`, memory is the
+Every engine is embedded (broker, journal, SQLite) unless the row says otherwise. Processor time is user plus system time from `/proc`, memory is the
 resident size. Where a row names a reference it ran in the same minutes. Figures are as found, goals beside them.
 """
 
@@ -59,6 +59,8 @@ def _summary(results: dict) -> str:
 
 SHORT = {
     1: lambda f: f"{f['samplesPerS']:,}/s, {f['serverCpuSPer100k']} CPU-s per 100,000, {f['timesMosquitto']} × Mosquitto",
+    2: lambda f: f"{f['samplesPerS']:,}/s, {f['timesMosquitto']} × Mosquitto with one subscriber; "
+    f"Dormouse {f['dormouseCpuSPer100k']} CPU-s per 100,000, PostgreSQL {f['postgresCpuSPer100k']}",
     3: lambda f: f"p50 {f['pubackMs']['p50']} ms (goal {f['goalP50Ms']} ms), p99 {f['pubackMs']['p99']} ms",
     4: lambda f: f"p50 {f['alone']['succeededMs']['p50']} ms, p99 {f['alone']['succeededMs']['p99']} ms alone; "
     f"{f['concurrency 64']['commandsPerS']:,.0f}/s",

@@ -17,6 +17,7 @@ use crate::device::Reported;
 use crate::directory::Directory;
 use crate::ids::DeviceId;
 use crate::location::is_inside;
+use crate::memory::lock;
 use crate::sample::Sample;
 
 /// The most watchers at once; one more is refused.
@@ -36,6 +37,9 @@ struct Watchers {
     events: Vec<Arc<Watcher>>,
     devices: HashMap<DeviceId, Vec<Arc<Watcher>>>,
     places: Vec<(String, Arc<Watcher>)>,
+    /// Those that stand for watchers of other nodes: they hear of all that is
+    /// rare, whatever is watched elsewhere.
+    relays: Vec<Arc<Watcher>>,
 }
 
 #[derive(Default)]
@@ -96,11 +100,14 @@ impl LiveHub {
             is_relay,
             ..Watcher::default()
         });
+        if is_relay {
+            watchers.relays.push(Arc::clone(&watcher));
+        }
         drop(watchers);
         Ok(Subscription {
             hub: Arc::clone(self),
             watcher,
-            topics: Vec::new(),
+            topics: Mutex::default(),
         })
     }
 
@@ -118,6 +125,12 @@ impl LiveHub {
             let watchers = self.read();
             !self.followers(&watchers, device).is_empty()
         }
+    }
+
+    /// Whether anybody hears of commands to `device`.
+    #[must_use]
+    pub fn wants_commands(&self, device: &DeviceId) -> bool {
+        self.watchers() > 0 && (!self.read().relays.is_empty() || self.wants(device))
     }
 
     /// Whether anybody watches the whole fleet.
@@ -230,12 +243,16 @@ impl LiveHub {
                 if let Some(device) = device {
                     self.add_close_followers(watchers, device, &mut found);
                 }
+                add(&mut found, &watchers.relays);
+                found
+            }
+            About::Command(_, device) => {
+                let mut found = self.followers(watchers, device);
+                add(&mut found, &watchers.relays);
                 found
             }
             About::Totals => watchers.fleet.iter().collect(),
-            About::Telemetry(device) | About::Status(device) | About::Command(_, device) => {
-                self.followers(watchers, device)
-            }
+            About::Telemetry(device) | About::Status(device) => self.followers(watchers, device),
         }
     }
 
@@ -356,33 +373,34 @@ impl Watcher {
 pub struct Subscription {
     hub: Arc<LiveHub>,
     watcher: Arc<Watcher>,
-    topics: Vec<Topic>,
+    topics: Mutex<Vec<Topic>>,
 }
 
 impl Subscription {
     /// Watches `topics` from now on, and nothing else. What waits next is a
     /// [`Drained::Gap`]: the request for a snapshot.
-    pub fn subscribe(&mut self, topics: Vec<Topic>) {
+    pub fn subscribe(&self, topics: Vec<Topic>) {
         self.follow(topics);
         self.watcher.outbox().demand_snapshot();
         self.watcher.arrived.notify_one();
     }
 
     /// Watches `topics` from now on, and nothing else; what waits still comes.
-    pub fn follow(&mut self, mut topics: Vec<Topic>) {
+    pub fn follow(&self, mut topics: Vec<Topic>) {
         let mut seen = std::collections::HashSet::new();
         topics.retain(|topic| seen.insert(topic.clone()));
+        let mut held = lock(&self.topics);
         let mut watchers = self.hub.write();
-        watchers.remove(self.watcher.no, &self.topics);
+        watchers.remove(self.watcher.no, &held);
         watchers.add(&self.watcher, &topics);
         drop(watchers);
-        self.topics = topics;
+        *held = topics;
     }
 
     /// What it watches.
     #[must_use]
-    pub fn topics(&self) -> &[Topic] {
-        &self.topics
+    pub fn topics(&self) -> Vec<Topic> {
+        lock(&self.topics).clone()
     }
 
     /// Takes at most `limit` messages with what each is about; `None` where
@@ -420,7 +438,10 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.hub.write().remove(self.watcher.no, &self.topics);
+        let mut watchers = self.hub.write();
+        watchers.remove(self.watcher.no, &lock(&self.topics));
+        watchers.relays.retain(|it| it.no != self.watcher.no);
+        drop(watchers);
         self.hub.count.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -39,7 +39,7 @@ fn topics(texts: &[&str]) -> Vec<Topic> {
 
 /// A watcher whose snapshot has been sent.
 async fn watcher(hub: &Arc<LiveHub>, texts: &[&str]) -> Subscription {
-    let mut subscription = hub.watch().unwrap();
+    let subscription = hub.watch().unwrap();
     subscription.subscribe(topics(texts));
     assert_eq!(subscription.next(10).await, Drained::Gap);
     subscription
@@ -100,7 +100,7 @@ async fn nobody_wants_what_nobody_watches() {
 #[tokio::test]
 async fn a_new_subscription_takes_the_place_of_the_old_one() {
     let hub = hub();
-    let mut subscription = watcher(&hub, &["device:a"]).await;
+    let subscription = watcher(&hub, &["device:a"]).await;
     hub.telemetry(&id("a"), &[sample(1)]);
     subscription.subscribe(topics(&["device:b"]));
     assert_eq!(subscription.next(10).await, Drained::Gap);

@@ -118,10 +118,11 @@ impl Problem {
         )
     }
 
-    /// A backend that is down or too slow; logged once, here.
+    /// A backend that is down or too slow. Its going down is logged where it is
+    /// watched, not with each request.
     #[must_use]
     pub fn unavailable(cause: &(dyn Error + 'static)) -> Self {
-        tracing::error!(error = cause, "backend unavailable");
+        tracing::debug!(error = cause, "backend unavailable");
         Self::silent(
             StatusCode::SERVICE_UNAVAILABLE,
             "/problems/unavailable",

@@ -12,7 +12,8 @@ use dormouse_core::directory::Directory;
 use dormouse_core::ids::DeviceId;
 use dormouse_core::live::{ReadingMessage, SampleMessage, latest_message};
 use dormouse_core::ports::hot::{HotState, RING_MS};
-use dormouse_core::services::ingest::{Ingest, LastRefusal, Refusals};
+use dormouse_core::services::ingest::{LastRefusal, Refusals};
+use dormouse_core::services::intake::Gate;
 use dormouse_core::services::refill::Refill;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -37,7 +38,7 @@ pub struct Telemetry {
     /// Brings back what was measured before the start.
     pub refill: Arc<Refill>,
     /// Knows what was refused.
-    pub ingest: Arc<Ingest>,
+    pub gate: Arc<dyn Gate>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -196,7 +197,7 @@ async fn refusals(
     ApiPath(id): ApiPath<String>,
 ) -> Result<Json<RefusalsBody>, Problem> {
     let device = telemetry.device(&id)?;
-    let refusals = telemetry.ingest.refusals(device.key);
+    let refusals = telemetry.gate.refusals(device.key);
     Ok(Json(refusals.map(RefusalsBody::from).unwrap_or_default()))
 }
 
@@ -211,7 +212,7 @@ mod tests {
     use dormouse_core::memory::{MemoryHistory, MemoryHot, MemoryJournal};
     use dormouse_core::record::EventRecord;
     use dormouse_core::sample::Sample;
-    use dormouse_core::services::ingest::{Downstream, Inbound};
+    use dormouse_core::services::ingest::{Downstream, Inbound, Ingest};
     use dormouse_core::site::SiteZone;
     use dormouse_core::topic::Channel;
     use serde_json::{Value, json};
@@ -264,22 +265,24 @@ mod tests {
         fn event(&self, _: DeviceKey, _: &EventRecord, _: Timestamp) {}
     }
 
-    fn telemetry() -> Telemetry {
+    fn telemetry() -> (Telemetry, Arc<Ingest>) {
         let hot: Arc<dyn HotState> = Arc::new(MemoryHot::default());
         let journal = Arc::new(MemoryJournal::default());
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(NOW)));
         let history = Arc::new(MemoryHistory::new(SiteZone::named("UTC").unwrap()));
         let refill = Refill::new(Arc::clone(&hot), history, Arc::clone(&clock) as _);
-        Telemetry {
+        let ingest = Arc::new(Ingest::new(journal, Arc::clone(&hot), Arc::new(Deaf)));
+        let telemetry = Telemetry {
             directory: Arc::new(OneStrip),
-            hot: Arc::clone(&hot),
+            hot,
             refill: Arc::new(refill),
-            ingest: Arc::new(Ingest::new(journal, hot, Arc::new(Deaf))),
+            gate: Arc::clone(&ingest) as _,
             clock,
-        }
+        };
+        (telemetry, ingest)
     }
 
-    fn receive(telemetry: &Telemetry, body: &str) {
+    fn receive(ingest: &Ingest, body: &str) {
         let message = Inbound {
             device: DeviceKey(1),
             channel: Channel::Telemetry,
@@ -288,7 +291,7 @@ mod tests {
             will: false,
             received_at: Timestamp::from_millis(NOW),
         };
-        telemetry.ingest.receive(&message, None);
+        ingest.receive(&message, None);
     }
 
     async fn get(telemetry: &Telemetry, path: &str) -> (StatusCode, Value) {
@@ -302,13 +305,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_minutes_are_shown_oldest_first() {
-        let telemetry = telemetry();
+        let (telemetry, ingest) = telemetry();
         for (age_s, watts) in [(0, 3), (3600, 1), (60, 2)] {
             let ts = NOW - age_s * 1000;
             let body = format!(
                 r#"{{"ts":{ts},"powerW":{watts},"sockets":[{{"socketId":2,"powerW":{watts}}}]}}"#
             );
-            receive(&telemetry, &body);
+            receive(&ingest, &body);
         }
         let path = "/devices/A-302-strip01/telemetry";
         let (status, body) = get(&telemetry, path).await;
@@ -324,7 +327,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_device_or_stretch_is_named() {
-        let telemetry = telemetry();
+        let (telemetry, _) = telemetry();
         for (path, status) in [
             ("/devices/nobody/telemetry", 404),
             ("/devices/nobody/refusals", 404),
@@ -341,12 +344,12 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_are_counted_and_the_last_is_explained() {
-        let telemetry = telemetry();
+        let (telemetry, ingest) = telemetry();
         let path = "/devices/A-302-strip01/refusals";
         let (_, body) = get(&telemetry, path).await;
         assert_eq!(body, json!({"counts": {}, "last": null}));
-        receive(&telemetry, "x");
-        receive(&telemetry, r#"{"powerW":1e6}"#);
+        receive(&ingest, "x");
+        receive(&ingest, r#"{"powerW":1e6}"#);
         let (_, body) = get(&telemetry, path).await;
         assert_eq!(
             body["counts"],

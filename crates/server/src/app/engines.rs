@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use dormouse_core::memory::MemoryHot;
-use dormouse_core::ports::hot::HotState;
+use dormouse_core::clock::Clock;
 use dormouse_core::ports::journal::Progress;
 use dormouse_core::site::SiteZone;
 
@@ -12,6 +11,7 @@ use crate::config::Config;
 use crate::datadir::{DataDir, DataLock};
 use crate::journal::FileJournal;
 
+use super::node::Node;
 use super::stores::Stores;
 
 const MIB: u64 = 1 << 20;
@@ -20,7 +20,6 @@ const MIB: u64 = 1 << 20;
 pub(super) struct Engines {
     pub(super) stores: Stores,
     pub(super) journal: Arc<FileJournal>,
-    pub(super) hot: Arc<dyn HotState>,
     /// Where the site's days begin.
     pub(super) zone: SiteZone,
     /// What the drain must remember of an earlier process.
@@ -29,12 +28,22 @@ pub(super) struct Engines {
 }
 
 impl Engines {
-    pub(super) async fn open(config: &Config, data: DataDir) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        config: &Config,
+        data: DataDir,
+        node: &Node,
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let lock = data.lock()?;
         let zone = SiteZone::named(&config.site.time_zone)
             .with_context(|| format!("site.time_zone: {:?}", config.site.time_zone))?;
-        let stores = Stores::open(config, &data, &zone).await?;
-        let progress = stores.history.progress().await?;
+        let stores = Stores::open(config, &data, &node.name, &zone, Arc::clone(clock)).await?;
+        // The way in that other nodes share asks for the journal's place itself.
+        let progress = if stores.shared.is_some() && !config.broker.is_embedded() {
+            None
+        } else {
+            stores.history.progress().await?
+        };
         let position = progress.as_ref().map(|it| it.position);
         let path = data.journal();
         let size = u64::from(config.journal.size_mib) * MIB;
@@ -47,11 +56,9 @@ impl Engines {
                 "the journal was damaged; what stood there is lost"
             );
         }
-        let budget = u64::from(config.hot.ring_budget_mib) * MIB;
         Ok(Self {
             stores,
             journal: Arc::new(journal),
-            hot: Arc::new(MemoryHot::new(usize::try_from(budget)?)),
             zone,
             progress,
             _lock: lock,

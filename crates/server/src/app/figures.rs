@@ -6,9 +6,14 @@ use std::sync::Arc;
 use dormouse_core::health::{HealthRegistry, PartState};
 use metrics::{counter, gauge};
 
+use super::doors::Link;
 use super::engines::Engines;
+use super::intake::IntakeWork;
 use super::services::Services;
 use crate::api::metrics::Collector;
+use crate::mqtt::BrokerLink;
+use crate::mqtt::external::ExternalLink;
+use crate::upkeep;
 
 /// Brings each part's figures up to date.
 pub(super) fn collectors(
@@ -20,6 +25,7 @@ pub(super) fn collectors(
         parts(health),
         broker(services),
         intake(services),
+        commits(services),
         journal(engines),
         watching(services),
     ]
@@ -39,7 +45,32 @@ fn parts(health: &Arc<HealthRegistry>) -> Collector {
 }
 
 fn broker(services: &Services) -> Collector {
-    let link = Arc::clone(&services.link);
+    match &services.link {
+        Link::Embedded(link) => embedded(Arc::clone(link)),
+        Link::External(link) => external(Arc::clone(link)),
+    }
+}
+
+fn external(link: Arc<ExternalLink>) -> Collector {
+    Box::new(move || {
+        let stats = link.stats();
+        gauge!("dormouse_broker_connected").set(f64::from(u8::from(stats.connected)));
+        gauge!("dormouse_broker_unacknowledged").set(approximate(stats.unacknowledged));
+        gauge!("dormouse_broker_in_flight").set(approximate(stats.in_flight));
+        for (name, value) in [
+            ("dormouse_broker_received_total", stats.received),
+            ("dormouse_broker_unknown_total", stats.unknown),
+            ("dormouse_broker_sent_total", stats.sent),
+            ("dormouse_broker_refused_total", stats.refused),
+            ("dormouse_broker_losses_total", stats.losses),
+            ("dormouse_broker_adopted_total", stats.adopted),
+        ] {
+            counter!(name).absolute(value);
+        }
+    })
+}
+
+fn embedded(link: Arc<BrokerLink>) -> Collector {
     Box::new(move || {
         let Some(stats) = link.stats() else { return };
         gauge!("dormouse_mqtt_connections").set(approximate(stats.connections));
@@ -77,7 +108,7 @@ fn broker(services: &Services) -> Collector {
 }
 
 fn intake(services: &Services) -> Collector {
-    let ingest = Arc::clone(&services.ingest);
+    let ingest = Arc::clone(&services.gate);
     Box::new(move || {
         let totals = ingest.totals();
         for (name, value) in [
@@ -95,6 +126,14 @@ fn intake(services: &Services) -> Collector {
         for (reason, value) in ingest.refused() {
             counter!("dormouse_ingest_refused_total", "reason" => reason.name()).absolute(value);
         }
+    })
+}
+
+fn commits(services: &Services) -> Collector {
+    let work = services.intake.clone();
+    Box::new(move || match &work {
+        IntakeWork::Commit(committer) => upkeep::tell_intake(&committer.figures()),
+        IntakeWork::Drain(_) => {}
     })
 }
 

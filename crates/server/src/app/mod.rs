@@ -1,8 +1,14 @@
 //! The one place that knows which engine stands behind which port: builds the
 //! platform from its configuration, runs it, and takes it down.
 
+mod cluster;
+mod doors;
 mod engines;
 mod figures;
+mod hot;
+mod intake;
+mod maintenance;
+mod node;
 mod probes;
 mod run;
 mod services;
@@ -15,22 +21,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use dormouse_broker::{Broker, Limits};
+use dormouse_broker::Broker;
 use dormouse_core::clock::Clock;
 use dormouse_core::health::HealthRegistry;
 use dormouse_core::secret::Secret;
 use dormouse_core::topic::Topics;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 
 use crate::api::live::Live;
 use crate::clock::SystemClock;
-use crate::config::{Config, Mqtt};
+use crate::config::Config;
 use crate::datadir::DataDir;
-use crate::mqtt::{BrokerLink, DeviceHooks, EnrolRequests, HooksParts, enrol_requests};
+use crate::mqtt::external::{ArrivalsParts, RunningLink};
+use crate::mqtt::{DeviceHooks, EnrolRequests, HooksParts, enrol_requests};
+use crate::tasks::Tasks;
 
+pub use doors::Link;
+use doors::{Doors, DoorsParts, broker_config};
 use engines::Engines;
+use node::Node;
 pub use services::Services;
 use services::{Loops, ServicesParts};
 use site::Site;
@@ -54,11 +66,21 @@ pub struct App {
     health: Arc<HealthRegistry>,
     services: Services,
     loops: Loops,
-    broker: Broker,
-    enrol: EnrolRequests,
+    mqtt: MqttSide,
     http: TcpListener,
     setup: Option<Secret>,
     clock: Arc<dyn Clock>,
+    front: (Tasks, Deaths),
+    back: (Tasks, Deaths),
+}
+
+/// Where the first death among tasks is heard.
+type Deaths = mpsc::Receiver<&'static str>;
+
+/// The broker's side of the platform, ready to run.
+enum MqttSide {
+    Embedded(Box<Broker>, EnrolRequests),
+    External(Box<RunningLink>),
 }
 
 impl std::fmt::Debug for App {
@@ -71,40 +93,46 @@ impl App {
     /// Opens everything that `config` names.
     ///
     /// # Errors
-    /// When the folder is taken, or a file or a socket cannot be opened; the
-    /// message names the setting.
+    /// When the folder is taken, or a file, a socket or a server cannot be
+    /// used; the message names the setting.
     pub async fn build(config: Config, place: Place) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let node = Node::of(&config);
+        let (front, back) = (Tasks::new(), Tasks::new());
         let http_at = place.http.unwrap_or(config.http.listen);
-        let mqtt_at = place.mqtt.unwrap_or(config.mqtt.listen);
-        let engines = Engines::open(&config, DataDir::open(&place.data)?).await?;
+        let engines = Engines::open(&config, DataDir::open(&place.data)?, &node, &clock).await?;
         let engines = Arc::new(engines);
         let health = Arc::new(HealthRegistry::new(Arc::clone(&clock)));
         let topics = Topics::new(&config.mqtt.topic_root)?;
-        let link = Arc::new(BrokerLink::new(topics.clone()));
+        let leases = cluster::leases(&config, &engines, &node, &clock, &back.0).await?;
+        let (doors, connecting) = Doors::open(&DoorsParts {
+            config: &config,
+            topics: &topics,
+            devices: &engines.stores.site.devices,
+            health: &health,
+            clock: &clock,
+            tasks: &back.0,
+        })?;
         let (services, loops) = Services::build(ServicesParts {
             config: &config,
             engines: &engines,
-            link: Arc::clone(&link),
+            doors: &doors,
+            node: &node,
+            tasks: &back.0,
             clock: Arc::clone(&clock),
         })
         .await?;
-        let (requests, enrol) = enrol_requests();
-        let hooks = DeviceHooks::new(
-            HooksParts {
-                topics,
-                registry: Arc::clone(&services.registry),
-                ingest: Arc::clone(&services.ingest),
-                presence: Arc::clone(&services.presence),
-                events: Arc::clone(&services.events),
-            },
-            Arc::clone(&clock),
-            requests,
-        );
-        let broker = Broker::bind(broker_config(&config.mqtt, mqtt_at), Arc::new(hooks))
-            .await
-            .with_context(|| format!("mqtt.listen: cannot listen on {mqtt_at}"))?;
-        link.connect(broker.handle());
+        let mqtt = match connecting {
+            None => {
+                let listen = place.mqtt.unwrap_or(config.mqtt.listen);
+                embedded(&config, listen, &topics, &services, &clock).await?
+            }
+            Some(tasks) => {
+                let arrivals = services.arrivals(&config, topics, &clock);
+                let link = tasks.start(arrivals, leases, node.id.clone()).await?;
+                MqttSide::External(Box::new(link))
+            }
+        };
         let http = TcpListener::bind(http_at)
             .await
             .with_context(|| format!("http.listen: cannot listen on {http_at}"))?;
@@ -115,11 +143,12 @@ impl App {
             health,
             services,
             loops,
-            broker,
-            enrol,
+            mqtt,
             http,
             setup,
             clock,
+            front,
+            back,
         })
     }
 
@@ -131,14 +160,25 @@ impl App {
         Ok(self.http.local_addr()?)
     }
 
-    /// Where MQTT listens.
+    /// Where strips connect, `host:port`: to the embedded broker, or to the one
+    /// that the configuration names.
     ///
     /// # Errors
     /// When the socket has no address.
-    pub fn mqtt_addr(&self) -> anyhow::Result<SocketAddr> {
-        self.broker
-            .local_addr()
-            .context("the broker listens nowhere")
+    pub fn mqtt_addr(&self) -> anyhow::Result<String> {
+        match &self.mqtt {
+            MqttSide::Embedded(broker, _) => Ok(broker
+                .local_addr()
+                .context("the broker listens nowhere")?
+                .to_string()),
+            MqttSide::External(_) => {
+                let url = &self.config.broker.url;
+                Ok(url
+                    .split_once("://")
+                    .map_or(&**url, |(_, rest)| rest)
+                    .to_owned())
+            }
+        }
     }
 
     /// The path of the one-time link that creates the administrator, where
@@ -181,15 +221,44 @@ impl App {
     }
 }
 
-fn broker_config(settings: &Mqtt, listen: SocketAddr) -> dormouse_broker::Config {
-    let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
-    dormouse_broker::Config {
-        limits: Limits {
-            connections: count(settings.connections_max),
-            connections_per_ip: count(settings.connections_per_address_max),
-            connects_per_s: settings.connects_per_second_max,
-            ..Limits::default()
-        },
-        ..dormouse_broker::Config::new(listen)
+impl Services {
+    /// Where an external broker's messages go.
+    fn arrivals(&self, config: &Config, topics: Topics, clock: &Arc<dyn Clock>) -> ArrivalsParts {
+        ArrivalsParts {
+            topics,
+            registry: Arc::clone(&self.registry),
+            way_in: Arc::clone(&self.way_in),
+            sessions: Arc::clone(&self.presence) as _,
+            unknown: config.registration.unknown,
+            clock: Arc::clone(clock),
+        }
     }
+}
+
+async fn embedded(
+    config: &Config,
+    listen: SocketAddr,
+    topics: &Topics,
+    services: &Services,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<MqttSide> {
+    let (requests, enrol) = enrol_requests();
+    let hooks = DeviceHooks::new(
+        HooksParts {
+            topics: topics.clone(),
+            registry: Arc::clone(&services.registry),
+            way_in: Arc::clone(&services.way_in),
+            presence: Arc::clone(&services.presence),
+            events: Arc::clone(&services.events),
+        },
+        Arc::clone(clock),
+        requests,
+    );
+    let broker = Broker::bind(broker_config(&config.mqtt, listen), Arc::new(hooks))
+        .await
+        .with_context(|| format!("mqtt.listen: cannot listen on {listen}"))?;
+    if let Link::Embedded(link) = &services.link {
+        link.connect(broker.handle());
+    }
+    Ok(MqttSide::Embedded(Box::new(broker), enrol))
 }

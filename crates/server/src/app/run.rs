@@ -10,15 +10,19 @@ use axum::Router;
 use axum::serve::ListenerExt;
 use dormouse_broker::Broker;
 use dormouse_core::clock::Clock;
+use dormouse_core::health::{HealthRegistry, Serves};
 use dormouse_core::services::dispatcher::DispatchLoop;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::engines::Engines;
+use super::intake::IntakeWork;
+use super::maintenance::maintain;
 use super::probes::{Parts, probe};
-use super::{App, Services};
+use super::{App, MqttSide, Services};
 use crate::config::Config;
 use crate::journal::{self, FileJournal};
+use crate::mqtt::external::RunningLink;
 use crate::mqtt::hand_over_credentials;
 use crate::tasks::Tasks;
 use crate::upkeep;
@@ -40,11 +44,9 @@ impl App {
     /// # Errors
     /// When a task ended that should not have.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let (front, mut front_deaths) = Tasks::new();
-        let (back, mut back_deaths) = Tasks::new();
-        let parts = Parts::register(&self.health, &self.engines.stores);
-        parts.probe(&self.engines, &self.services.presence).await;
-        let site = self.site(front.stopping());
+        let parts = Parts::register(&self.health, &self.engines.stores, &self.services);
+        parts.probe(&self.engines, &self.services).await;
+        let site = self.site(self.front.0.stopping());
         let (live, router) = (site.live.clone(), site.router()?);
         let Self {
             config,
@@ -52,34 +54,30 @@ impl App {
             health,
             services,
             loops,
-            broker,
-            enrol,
+            mqtt,
             http,
             clock,
             setup: _,
+            front: (front, mut front_deaths),
+            back: (back, mut back_deaths),
         } = self;
 
         front.spawn("live", live.run());
         front.spawn("http", serve(http, router, front.stopping()));
-        front.spawn("mqtt", mqtt(broker, front.stopping()));
-        let registry = Arc::clone(&services.registry);
-        front.spawn(
-            "enrolment",
-            hand_over_credentials(registry, enrol, front.stopping()),
-        );
-
+        serve_devices(mqtt, &services, &front);
         health.set_running(true);
-        let presence = Arc::clone(&services.presence);
-        back.spawn(
-            "health",
-            probe(parts, Arc::clone(&engines), presence, back.stopping()),
+        let probing = probe(
+            parts,
+            Arc::clone(&engines),
+            services.clone(),
+            back.stopping(),
         );
-        let writer = Arc::clone(&engines.journal);
-        back.spawn("journal", outlive(writer, back.stopping()));
-        back.spawn("drain", journal::drain(loops.drain, back.stopping()));
+        back.spawn("health", probing);
         let turning = commands(loops.dispatch, Arc::clone(&clock), back.stopping());
         back.spawn("commands", turning);
-        services.spawn(&back, &engines, &config, &clock);
+        engines.spawn(&services, &health, &clock, &back);
+        services.spawn(&back, &config, &clock);
+        services.spawn_nodes(&back);
 
         let died = tokio::select! {
             () = shutdown => None,
@@ -96,6 +94,47 @@ impl App {
         match died {
             None => Ok(()),
             Some(name) => bail!("{name} stopped unexpectedly"),
+        }
+    }
+}
+
+fn serve_devices(mqtt: MqttSide, services: &Services, front: &Tasks) {
+    match mqtt {
+        MqttSide::Embedded(broker, enrol) => {
+            front.spawn("mqtt", serve_mqtt(*broker, front.stopping()));
+            let registry = Arc::clone(&services.registry);
+            let hand_over = hand_over_credentials(registry, enrol, front.stopping());
+            front.spawn("enrolment", hand_over);
+        }
+        MqttSide::External(link) => front.spawn("mqtt", follow(*link, front.stopping())),
+    }
+}
+
+impl Engines {
+    /// Starts what works between the engines.
+    fn spawn(
+        &self,
+        services: &Services,
+        health: &Arc<HealthRegistry>,
+        clock: &Arc<dyn Clock>,
+        back: &Tasks,
+    ) {
+        let writer = Arc::clone(&self.journal);
+        back.spawn("journal", outlive(writer, back.stopping()));
+        match services.intake.clone() {
+            IntakeWork::Drain(drain) => {
+                back.spawn("drain", journal::drain(drain, back.stopping()));
+            }
+            IntakeWork::Commit(committer) => {
+                back.spawn("intake", upkeep::intake(committer, back.stopping()));
+            }
+        }
+        if let Some(shared) = &self.stores.shared {
+            let part = health.add("maintenance", "postgresql", Serves::Other, false);
+            let history = Arc::clone(&shared.history);
+            let (duty, clock) = (services.duty(), Arc::clone(clock));
+            let work = maintain(history, duty, part, clock, back.stopping());
+            back.spawn("maintenance", work);
         }
     }
 }
@@ -126,8 +165,13 @@ async fn outlive(journal: Arc<FileJournal>, stop: CancellationToken) -> anyhow::
     Ok(())
 }
 
-async fn mqtt(broker: Broker, stop: CancellationToken) -> anyhow::Result<()> {
+async fn serve_mqtt(broker: Broker, stop: CancellationToken) -> anyhow::Result<()> {
     broker.run(stop).await.context("serving mqtt")
+}
+
+async fn follow(link: RunningLink, stop: CancellationToken) -> anyhow::Result<()> {
+    link.run(stop).await;
+    Ok(())
 }
 
 async fn commands(
@@ -140,8 +184,29 @@ async fn commands(
 }
 
 impl Services {
+    /// Whether this node does what one node does for all.
+    fn duty(&self) -> upkeep::Duty {
+        match &self.nodes {
+            Some(nodes) => upkeep::Duty::under(Arc::clone(nodes.upkeep())),
+            None => upkeep::Duty::default(),
+        }
+    }
+
+    /// Starts the loops of a node among others.
+    fn spawn_nodes(&self, tasks: &Tasks) {
+        if let Some(nodes) = &self.nodes {
+            let loops = upkeep::NodeLoops {
+                nodes: Arc::clone(nodes),
+                presence: Arc::clone(&self.presence),
+                dispatcher: Arc::clone(&self.dispatcher),
+                registry: Arc::clone(&self.registry),
+            };
+            loops.spawn(tasks);
+        }
+    }
+
     /// Starts the loops that drive the services.
-    fn spawn(&self, tasks: &Tasks, engines: &Engines, config: &Config, clock: &Arc<dyn Clock>) {
+    fn spawn(&self, tasks: &Tasks, config: &Config, clock: &Arc<dyn Clock>) {
         tasks.spawn(
             "presence",
             upkeep::presence(
@@ -178,7 +243,7 @@ impl Services {
                 }
             }),
         );
-        let (hot, now) = (Arc::clone(&engines.hot), Arc::clone(clock));
+        let (hot, now) = (Arc::clone(&self.hot.state), Arc::clone(clock));
         tasks.spawn(
             "ring",
             upkeep::every("ring", SWEEP, tasks.stopping(), move || {
@@ -186,7 +251,7 @@ impl Services {
                 std::future::ready(Ok(()))
             }),
         );
-        let duty = upkeep::Duty::default();
+        let duty = self.duty();
         let retention = Arc::clone(&self.retention);
         tasks.spawn(
             "retention",

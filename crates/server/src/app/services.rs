@@ -4,44 +4,55 @@ use std::sync::Arc;
 
 use dormouse_core::clock::Clock;
 use dormouse_core::live::LiveHub;
+use dormouse_core::ports::DeviceWatcher;
 use dormouse_core::retention::RetentionRules;
 use dormouse_core::services::access::{Access, AccessParts};
 use dormouse_core::services::audit::AuditLog;
-use dormouse_core::services::dispatcher::{DispatchLoop, Dispatcher, DispatcherParts, dispatcher};
-use dormouse_core::services::drain::Drain;
+use dormouse_core::services::dispatcher::{
+    CommandNodes, DispatchLoop, Dispatcher, DispatcherParts, dispatcher,
+};
 use dormouse_core::services::events::EventLog;
 use dormouse_core::services::fleet::Fleet;
 use dormouse_core::services::history::History;
 use dormouse_core::services::incidents::Incidents;
-use dormouse_core::services::ingest::Ingest;
+use dormouse_core::services::intake::{Gate, WayIn};
+use dormouse_core::services::nodes::{Nodes, NodesParts};
 use dormouse_core::services::presence::PresenceTracker;
 use dormouse_core::services::refill::Refill;
 use dormouse_core::services::registry::{Registry, RegistryParts};
 use dormouse_core::services::retention::Retention;
 use dormouse_core::services::statistics::Statistics;
 
+use super::doors::{Doors, Link};
 use super::engines::Engines;
+use super::hot::Hot;
+use super::intake::{Intake, IntakeWork};
+use super::node::Node;
 use super::stores::SiteStores;
 use super::watching::Watching;
 use crate::bridge::{
-    CommandFleet, CommandOutlet, DeviceChanges, DeviceChangesParts, Inflow, InflowParts,
-    JournalKeeper, KeeperParts, LiveView,
+    CommandFleet, CommandOutlet, DeviceChanges, DeviceChangesParts, DeviceHints, Inflow,
+    InflowParts, LiveView,
 };
 use crate::config::Config;
-use crate::mqtt::BrokerLink;
 use crate::password::Argon2Hasher;
+use crate::tasks::Tasks;
 
 /// What services are made of.
 pub(super) struct ServicesParts<'a> {
     pub(super) config: &'a Config,
     pub(super) engines: &'a Engines,
-    pub(super) link: Arc<BrokerLink>,
+    pub(super) doors: &'a Doors,
+    pub(super) node: &'a Node,
+    pub(super) tasks: &'a Tasks,
     pub(super) clock: Arc<dyn Clock>,
 }
 
 /// The services. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Services {
+    /// This node among others; `None` where it is the only one.
+    pub nodes: Option<Arc<Nodes>>,
     /// The devices.
     pub registry: Arc<Registry>,
     /// People, sessions, tokens.
@@ -49,7 +60,13 @@ pub struct Services {
     /// Who changed what.
     pub audit: Arc<AuditLog>,
     /// The way in.
-    pub ingest: Arc<Ingest>,
+    pub way_in: Arc<dyn WayIn>,
+    /// What it has taken and refused.
+    pub gate: Arc<dyn Gate>,
+    /// What works behind it.
+    pub(super) intake: IntakeWork,
+    /// What is known by the second.
+    pub(super) hot: Hot,
     /// Who is there.
     pub presence: Arc<PresenceTracker>,
     /// What happened.
@@ -73,14 +90,13 @@ pub struct Services {
     /// Commands.
     pub dispatcher: Arc<Dispatcher>,
     /// The way out to devices.
-    pub link: Arc<BrokerLink>,
+    pub link: Link,
 }
 
 /// What runs in the background.
 #[derive(Debug)]
 pub(super) struct Loops {
     pub(super) dispatch: DispatchLoop,
-    pub(super) drain: Arc<Drain>,
 }
 
 impl Services {
@@ -92,39 +108,41 @@ impl Services {
             Arc::clone(&stores.site.audit),
             Arc::clone(clock),
         ));
-        let registry = registry(&parts, &changes, &audit).await?;
+        let hints = Arc::new(DeviceHints::default());
+        let watchers = [Arc::clone(&changes) as _, Arc::clone(&hints) as _];
+        let registry = registry(&parts, watchers, &audit).await?;
         let access = access(&stores.site, &audit, clock)?;
+        let directory = Arc::clone(&registry) as _;
+        let hot = Hot::open(parts.config, directory, &parts.node.id, parts.tasks).await?;
         let (history, statistics) = measured(&parts, &registry);
-        let watching = Watching::build(&parts, &registry, &statistics).await?;
-        let inflow = Arc::new(Inflow::new(InflowParts {
-            registry: Arc::clone(&registry),
-            presence: Arc::clone(&watching.presence),
-            live: Arc::clone(&watching.live),
-            events: Arc::clone(&watching.events),
-        }));
-        let ingest = Arc::new(Ingest::new(
-            Arc::clone(&engines.journal) as _,
-            Arc::clone(&engines.hot),
-            Arc::clone(&inflow) as _,
-        ));
-        watching.view.connect(Arc::clone(&ingest));
-        let (dispatcher, mut dispatch) = commands(&parts, &registry, &watching, &audit);
+        let watching = Watching::build(&parts, &hot, &registry, &statistics).await?;
+        let inflow = inflow(&registry, &watching);
+        let external = !parts.config.broker.is_embedded();
+        let intake = Intake::build(engines, external, &hot.state, &registry, &inflow).await?;
+        watching.view.connect(Arc::clone(&intake.gate));
+        let (dispatcher, mut dispatch) = commands(&parts, &hot, &registry, &watching, &audit);
         dispatch.recover().await?;
         inflow.connect(Arc::clone(&dispatcher));
-        let drain = drain(&registry, &inflow, &ingest, engines).await?;
         changes.connect(DeviceChangesParts {
-            ingest: Arc::clone(&ingest),
+            gate: Arc::clone(&intake.gate),
             presence: Arc::clone(&watching.presence),
-            hot: Arc::clone(&engines.hot),
+            hot: Arc::clone(&hot.state),
             live: Arc::clone(&watching.live),
             events: Arc::clone(&watching.events),
             clock: Arc::clone(clock),
         });
+        let nodes = nodes(&parts, &hot, &watching, &registry, &dispatcher);
+        if let Some(nodes) = &nodes {
+            hints.connect(Arc::clone(nodes));
+        }
         let services = Self {
+            nodes,
             registry,
             access,
             audit,
-            ingest,
+            way_in: intake.way_in,
+            gate: intake.gate,
+            intake: intake.work,
             presence: watching.presence,
             events: watching.events,
             incidents: watching.incidents,
@@ -134,16 +152,30 @@ impl Services {
             history,
             statistics,
             retention: retention(&parts),
-            refill: Arc::new(Refill::new(
-                Arc::clone(&engines.hot),
-                Arc::clone(&stores.history),
-                Arc::clone(clock),
-            )),
+            refill: refill(&parts, &hot),
             dispatcher,
-            link: Arc::clone(&parts.link),
+            hot,
+            link: parts.doors.link.clone(),
         };
-        Ok((services, Loops { dispatch, drain }))
+        Ok((services, Loops { dispatch }))
     }
+}
+
+fn inflow(registry: &Arc<Registry>, watching: &Watching) -> Arc<Inflow> {
+    Arc::new(Inflow::new(InflowParts {
+        registry: Arc::clone(registry),
+        presence: Arc::clone(&watching.presence),
+        live: Arc::clone(&watching.live),
+        events: Arc::clone(&watching.events),
+    }))
+}
+
+fn refill(parts: &ServicesParts<'_>, hot: &Hot) -> Arc<Refill> {
+    Arc::new(Refill::new(
+        Arc::clone(&hot.state),
+        Arc::clone(&parts.engines.stores.history),
+        Arc::clone(&parts.clock),
+    ))
 }
 
 fn measured(parts: &ServicesParts<'_>, registry: &Arc<Registry>) -> (History, Arc<Statistics>) {
@@ -182,17 +214,19 @@ fn retention(parts: &ServicesParts<'_>) -> Arc<Retention> {
 
 async fn registry(
     parts: &ServicesParts<'_>,
-    changes: &Arc<DeviceChanges>,
+    own: [Arc<dyn DeviceWatcher>; 2],
     audit: &Arc<AuditLog>,
 ) -> anyhow::Result<Arc<Registry>> {
     let stores = &parts.engines.stores.site;
+    let mut watchers = parts.doors.watchers.clone();
+    watchers.extend(own);
     let registry = Registry::load(RegistryParts {
         store: Arc::clone(&stores.devices),
         settings: Arc::clone(&stores.settings),
         audit: Arc::clone(audit),
-        sessions: Arc::clone(&parts.link) as _,
-        enrol: Arc::clone(&parts.link) as _,
-        watchers: vec![Arc::clone(changes) as _],
+        sessions: Arc::clone(&parts.doors.sessions),
+        enrol: Arc::clone(&parts.doors.enrol),
+        watchers,
         join_mode: parts.config.registration.mode,
         pending_max: usize::try_from(parts.config.registration.pending_max)?,
         clock: Arc::clone(&parts.clock),
@@ -202,13 +236,15 @@ async fn registry(
 
 fn commands(
     parts: &ServicesParts<'_>,
+    hot: &Hot,
     registry: &Arc<Registry>,
     watching: &Watching,
     audit: &Arc<AuditLog>,
 ) -> (Arc<Dispatcher>, DispatchLoop) {
+    let shared = hot.shared.as_ref().filter(|_| parts.config.is_shared());
     dispatcher(DispatcherParts {
         store: Arc::clone(&parts.engines.stores.commands),
-        sink: Arc::clone(&parts.link) as _,
+        sink: Arc::clone(&parts.doors.commands),
         fleet: Arc::new(CommandFleet {
             registry: Arc::clone(registry),
             presence: Arc::clone(&watching.presence),
@@ -220,8 +256,34 @@ fn commands(
             audit: Arc::clone(audit),
         }),
         clock: Arc::clone(&parts.clock),
-        nodes: None,
+        nodes: shared.map(|shared| CommandNodes {
+            node: parts.node.id.clone(),
+            index: Arc::new(shared.redis.index()),
+            exchange: Arc::clone(&shared.exchange) as _,
+        }),
     })
+}
+
+fn nodes(
+    parts: &ServicesParts<'_>,
+    hot: &Hot,
+    watching: &Watching,
+    registry: &Arc<Registry>,
+    dispatcher: &Arc<Dispatcher>,
+) -> Option<Arc<Nodes>> {
+    let leases = &parts.engines.stores.shared.as_ref()?.leases;
+    Some(Arc::new(Nodes::new(NodesParts {
+        node: parts.node.id.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        leases: Arc::clone(leases),
+        lead: Arc::clone(watching.lead.as_ref()?),
+        exchange: Arc::clone(&hot.shared.as_ref()?.exchange) as _,
+        presence: Arc::clone(&watching.presence),
+        dispatcher: Arc::clone(dispatcher),
+        registry: Arc::clone(registry),
+        live: Arc::clone(&watching.live),
+        clock: Arc::clone(&parts.clock),
+    })))
 }
 
 fn access(
@@ -237,26 +299,4 @@ fn access(
         audit: Arc::clone(audit),
         clock: Arc::clone(clock),
     })))
-}
-
-async fn drain(
-    registry: &Arc<Registry>,
-    inflow: &Arc<Inflow>,
-    ingest: &Ingest,
-    engines: &Engines,
-) -> anyhow::Result<Arc<Drain>> {
-    let keeper = JournalKeeper::new(KeeperParts {
-        history: Arc::clone(&engines.stores.history),
-        events: Arc::clone(&engines.stores.events),
-        registry: Arc::clone(registry),
-        inflow: Arc::clone(inflow),
-    });
-    let saved = engines.progress.clone().map(|it| it.inboxes);
-    let drain = Drain::resume(
-        Arc::clone(&engines.journal) as _,
-        Arc::new(keeper),
-        saved.unwrap_or_default(),
-        ingest,
-    );
-    Ok(Arc::new(drain.await?))
 }

@@ -81,7 +81,7 @@ impl Site<'_> {
             events,
             incidents,
             fleet,
-            ingest,
+            gate,
             history,
             statistics,
             retention,
@@ -94,9 +94,9 @@ impl Site<'_> {
         };
         let telemetry = Telemetry {
             directory: Arc::clone(registry) as _,
-            hot: Arc::clone(&self.engines.hot),
+            hot: Arc::clone(&self.services.hot.state),
             refill: Arc::clone(refill),
-            ingest: Arc::clone(ingest),
+            gate: Arc::clone(gate),
             clock: Arc::clone(self.clock),
         };
         vec![
@@ -107,7 +107,7 @@ impl Site<'_> {
             share(api::history::router(history.clone())),
             share(api::stats::router(Arc::clone(statistics))),
             api::retention::router(Arc::clone(retention)),
-            api::nodes::router(None),
+            api::nodes::router(self.services.nodes.clone()),
             api::events::router(Arc::clone(events), Arc::clone(incidents)),
             share(api::stats_fleet::router(Arc::clone(fleet))),
             api::live::router(self.live.clone()),

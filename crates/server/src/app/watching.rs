@@ -7,10 +7,12 @@ use dormouse_core::live::LiveHub;
 use dormouse_core::services::events::EventLog;
 use dormouse_core::services::fleet::{Fleet, FleetParts};
 use dormouse_core::services::incidents::Incidents;
-use dormouse_core::services::presence::{PresenceParts, PresenceTracker};
+use dormouse_core::services::nodes::{LeaseKeeper, PRESENCE};
+use dormouse_core::services::presence::{PresenceNodes, PresenceParts, PresenceTracker};
 use dormouse_core::services::registry::Registry;
 use dormouse_core::services::statistics::Statistics;
 
+use super::hot::Hot;
 use super::services::ServicesParts;
 use crate::bridge::LiveView;
 
@@ -22,17 +24,22 @@ pub(super) struct Watching {
     pub(super) presence: Arc<PresenceTracker>,
     pub(super) view: Arc<LiveView>,
     pub(super) fleet: Arc<Fleet>,
+    /// Keeps the lease of the node that leads, among several.
+    pub(super) lead: Option<Arc<LeaseKeeper>>,
 }
 
 impl Watching {
     pub(super) async fn build(
         parts: &ServicesParts<'_>,
+        hot: &Hot,
         registry: &Arc<Registry>,
         statistics: &Arc<Statistics>,
     ) -> anyhow::Result<Self> {
         let (engines, clock) = (parts.engines, &parts.clock);
         let directory: Arc<dyn Directory> = Arc::clone(registry) as _;
         let stores = &engines.stores;
+        let nodes = presence_nodes(parts, hot);
+        let lead = nodes.as_ref().map(|it| Arc::clone(&it.lease));
         let live = Arc::new(LiveHub::new(Arc::clone(&directory)));
         let events = Arc::new(EventLog::new(
             Arc::clone(&stores.events),
@@ -52,14 +59,18 @@ impl Watching {
             events: Arc::clone(&events),
             incidents: Arc::clone(&incidents),
             clock: Arc::clone(clock),
-            nodes: None,
+            nodes,
         }));
-        presence.restore(&events.last_presence().await?);
+        if lead.is_some() {
+            presence.catch_up().await?;
+        } else {
+            presence.restore(&events.last_presence().await?);
+        }
         let view = Arc::new(LiveView {
             presence: Arc::clone(&presence),
-            hot: Arc::clone(&engines.hot),
+            hot: Arc::clone(&hot.state),
             statistics: Arc::clone(statistics),
-            ingest: OnceLock::new(),
+            gate: OnceLock::new(),
         });
         let fleet = Arc::new(Fleet::new(FleetParts {
             directory,
@@ -76,6 +87,27 @@ impl Watching {
             presence,
             view,
             fleet,
+            lead,
         })
     }
+}
+
+/// What presence shares with other nodes; `None` where there are none.
+fn presence_nodes(parts: &ServicesParts<'_>, hot: &Hot) -> Option<PresenceNodes> {
+    let stores = &parts.engines.stores;
+    let shared = stores.shared.as_ref().zip(hot.shared.as_ref());
+    let (database, hot) = shared.filter(|_| parts.config.is_shared())?;
+    let lease = LeaseKeeper::new(
+        Arc::clone(&database.leases),
+        PRESENCE,
+        parts.node.id.clone(),
+        Arc::clone(&parts.clock),
+    );
+    Some(PresenceNodes {
+        node: parts.node.id.clone(),
+        exchange: Arc::clone(&hot.exchange) as _,
+        last_seen: Arc::new(hot.redis.last_seen()),
+        lease: Arc::new(lease),
+        store: Arc::clone(&stores.events),
+    })
 }

@@ -41,9 +41,11 @@ impl Outlet for CommandOutlet {
                 self.audit
                     .record(actor(by), "command.cancel", target(), data());
             }
-            Change::Settled | Change::Late | Change::Elsewhere => {}
+            Change::Settled | Change::Late => {}
+            // The node that settled it has told everybody's watchers.
+            Change::Elsewhere => return,
         }
-        if self.live.wants(&command.device_id) {
+        if self.live.wants_commands(&command.device_id) {
             let message = CommandMessage::from(&**command);
             self.live.publish(&LiveMessage::Command(message));
         }

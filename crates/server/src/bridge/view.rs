@@ -7,7 +7,8 @@ use dormouse_core::ids::DeviceKey;
 use dormouse_core::ports::DeviceView;
 use dormouse_core::ports::hot::{HotState, Latest};
 use dormouse_core::presence::Presence;
-use dormouse_core::services::ingest::{Ingest, Refusals};
+use dormouse_core::services::ingest::Refusals;
+use dormouse_core::services::intake::Gate;
 use dormouse_core::services::presence::PresenceTracker;
 use dormouse_core::services::statistics::Statistics;
 
@@ -21,13 +22,13 @@ pub struct LiveView {
     /// Knows what was used today.
     pub statistics: Arc<Statistics>,
     /// Knows what was refused, once it is there.
-    pub ingest: OnceLock<Arc<Ingest>>,
+    pub gate: OnceLock<Arc<dyn Gate>>,
 }
 
 impl LiveView {
     /// Lets refusals be seen; the first stays.
-    pub fn connect(&self, ingest: Arc<Ingest>) {
-        self.ingest.set(ingest).ok();
+    pub fn connect(&self, gate: Arc<dyn Gate>) {
+        self.gate.set(gate).ok();
     }
 }
 
@@ -44,7 +45,7 @@ impl DeviceView for LiveView {
     }
 
     fn refusals(&self, device: DeviceKey) -> Option<Refusals> {
-        self.ingest.get()?.refusals(device)
+        self.gate.get()?.refusals(device)
     }
 
     async fn energy_today_wh(&self, devices: &[DeviceKey]) -> Vec<Option<f64>> {

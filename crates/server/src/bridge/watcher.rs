@@ -10,7 +10,7 @@ use dormouse_core::live::{DeviceMessage, LiveHub, LiveMessage, RemovedMessage};
 use dormouse_core::ports::hot::HotState;
 use dormouse_core::ports::{DeviceChange, DeviceWatcher};
 use dormouse_core::services::events::EventLog;
-use dormouse_core::services::ingest::Ingest;
+use dormouse_core::services::intake::Gate;
 use dormouse_core::services::presence::PresenceTracker;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 #[derive(Clone)]
 pub struct DeviceChangesParts {
     /// Drops what revoked devices still send.
-    pub ingest: Arc<Ingest>,
+    pub gate: Arc<dyn Gate>,
     /// Counts who is there.
     pub presence: Arc<PresenceTracker>,
     /// Keeps recent samples.
@@ -57,7 +57,7 @@ impl DeviceWatcher for DeviceChanges {
             return;
         };
         parts
-            .ingest
+            .gate
             .set_revoked(device.key, device.state != DeviceState::Active);
         match change {
             DeviceChange::Deleted => {

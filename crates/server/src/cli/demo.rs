@@ -12,7 +12,7 @@ use dormouse_sim::scenario::{Scenario, demo_ids};
 use tokio_util::sync::CancellationToken;
 
 use super::ConfigArgs;
-use super::serve::{PlaceArgs, block_on, browsable, stop_token, tell};
+use super::serve::{PlaceArgs, block_on, browsable, reachable, stop_token, tell};
 use crate::app::App;
 use crate::observe;
 
@@ -47,10 +47,10 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         let topic_root = config.mqtt.topic_root.clone();
         let app = App::build(config, args.place.into()).await?;
         let credentials = strips(&app.services().registry).await?;
-        let (http, mqtt) = (app.http_addr()?, app.mqtt_addr()?);
+        let (http, mqtt) = (app.http_addr()?, reachable(app.mqtt_addr()?));
         greet(&app, credentials.len())?;
         if args.ready_json {
-            let line = serde_json::json!({"http": http.to_string(), "mqtt": mqtt.to_string()});
+            let line = serde_json::json!({"http": http.to_string(), "mqtt": mqtt});
             super::print(&line.to_string())?;
         }
         let fleet = Fleet::start(
@@ -58,7 +58,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
                 topic_root,
                 scenario: Scenario::demo(),
                 seed: args.seed,
-                ..FleetConfig::new(browsable(mqtt).to_string(), credentials)
+                ..FleetConfig::new(mqtt, credentials)
             },
             CancellationToken::new(),
         )?;
@@ -97,7 +97,7 @@ async fn strips(registry: &Registry) -> anyhow::Result<Vec<Credentials>> {
 
 fn greet(app: &App, strips: usize) -> anyhow::Result<()> {
     let http = browsable(app.http_addr()?);
-    let mqtt = browsable(app.mqtt_addr()?);
+    let mqtt = reachable(app.mqtt_addr()?);
     let mut text = format!(
         "\n  Dormouse is running with {strips} simulated strips.\n\n  Page:  http://{http}/\n  MQTT:  {mqtt}\n"
     );

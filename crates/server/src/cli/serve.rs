@@ -64,7 +64,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
             ));
         }
         if args.ready_json {
-            print(&json!({"http": http.to_string(), "mqtt": mqtt.to_string()}).to_string())?;
+            print(&json!({"http": http.to_string(), "mqtt": mqtt}).to_string())?;
         }
         app.run(stop.cancelled_owned()).await
     })
@@ -76,6 +76,14 @@ pub(super) fn browsable(mut addr: SocketAddr) -> SocketAddr {
         addr.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
     addr
+}
+
+/// The same for an address that may also be a name.
+pub(super) fn reachable(address: String) -> String {
+    match address.parse() {
+        Ok(addr) => browsable(addr).to_string(),
+        Err(_) => address,
+    }
 }
 
 /// Says something to the person at the terminal, whatever the log's level.

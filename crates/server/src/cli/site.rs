@@ -67,8 +67,9 @@ pub(super) struct Site {
 impl Site {
     /// Opens the database, and makes it where there is none.
     pub(super) async fn open(args: &SiteArgs) -> anyhow::Result<Self> {
-        let stores = SiteStores::open(&args.config.load()?, &args.data).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let config = args.config.load()?;
+        let stores = SiteStores::open(&config, &args.data, Arc::clone(&clock)).await?;
         let audit = AuditLog::new(Arc::clone(&stores.audit), Arc::clone(&clock));
         Ok(Self {
             stores,

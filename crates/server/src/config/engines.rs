@@ -173,6 +173,20 @@ impl Config {
             &["postgres://", "postgresql://"],
             "\"sqlite:\" or \"postgres://user@host:5432/dormouse\"",
         )?;
+        self.check_what_goes_together()?;
+        if !(2..=1_000).contains(&self.database.pool_max) {
+            return Err(ConfigError::key("database.pool_max", "must be 2 to 1000"));
+        }
+        if !(1..=600).contains(&self.database.connect_timeout_s) {
+            return Err(ConfigError::key(
+                "database.connect_timeout_s",
+                "must be 1 to 600",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_what_goes_together(&self) -> Result<(), ConfigError> {
         for (section, certificate, key) in [
             (
                 "broker",
@@ -196,13 +210,13 @@ impl Config {
                 "emqx.api_url needs emqx.api_key and emqx.api_secret_file",
             ));
         }
-        if !(2..=1_000).contains(&self.database.pool_max) {
-            return Err(ConfigError::key("database.pool_max", "must be 2 to 1000"));
-        }
-        if !(1..=600).contains(&self.database.connect_timeout_s) {
+        let mosquitto = &self.mosquitto;
+        if !mosquitto.password_file.is_empty()
+            && mosquitto.pid_file.is_empty() == mosquitto.reload_command.is_empty()
+        {
             return Err(ConfigError::key(
-                "database.connect_timeout_s",
-                "must be 1 to 600",
+                "mosquitto.pid_file",
+                "mosquitto.password_file needs one of mosquitto.pid_file and mosquitto.reload_command",
             ));
         }
         Ok(())

@@ -17,7 +17,8 @@ use dormouse_core::ids::{DeviceId, EventId, SocketId, uuid_v7};
 use dormouse_core::ports::journal::Receipt;
 use dormouse_core::presence::SessionEnd;
 use dormouse_core::services::events::EventLog;
-use dormouse_core::services::ingest::{Inbound, Ingest};
+use dormouse_core::services::ingest::Inbound;
+use dormouse_core::services::intake::WayIn;
 use dormouse_core::services::presence::PresenceTracker;
 use dormouse_core::services::registry::{AuthRefused, HandOver, Registry, SessionIdentity};
 use dormouse_core::topic::{Channel, Topics};
@@ -37,7 +38,7 @@ pub struct HooksParts {
     /// Who may connect.
     pub registry: Arc<Registry>,
     /// Where messages go.
-    pub ingest: Arc<Ingest>,
+    pub way_in: Arc<dyn WayIn>,
     /// Who is there.
     pub presence: Arc<PresenceTracker>,
     /// Where conflicts are recorded.
@@ -203,7 +204,7 @@ impl Hooks for DeviceHooks {
             will: message.origin == PublicationOrigin::Will,
             received_at: self.clock.now(),
         };
-        self.parts.ingest.receive(&inbound, receipt);
+        self.parts.way_in.receive(&inbound, receipt);
         // Devices may subscribe to their commands alone, so nobody could be sent it.
         Routing::Nobody
     }

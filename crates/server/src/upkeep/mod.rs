@@ -5,6 +5,7 @@ mod commands;
 mod history;
 mod intake;
 mod nodes;
+mod said;
 mod services;
 
 pub use commands::keep as commands;

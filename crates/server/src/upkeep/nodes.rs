@@ -1,11 +1,9 @@
 //! The loops of a node among others. A part that does not answer is said
 //! once, and so is its return; the loops go on.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dormouse_core::ports::PortError;
 use dormouse_core::services::dispatcher::Dispatcher;
 use dormouse_core::services::nodes::{LEASE_EVERY, LeaseKeeper, Nodes};
 use dormouse_core::services::presence::{PresenceTracker, TELL_EVERY};
@@ -13,6 +11,7 @@ use dormouse_core::services::registry::Registry;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::said::Said;
 use crate::tasks::Tasks;
 
 /// How often silences are looked for, and changes kept.
@@ -211,41 +210,4 @@ fn ticks(period: Duration) -> Interval {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
-}
-
-/// Says when something begins to fail, and when it works again.
-struct Said {
-    what: &'static str,
-    failing: bool,
-}
-
-impl Said {
-    const fn new(what: &'static str) -> Self {
-        Self {
-            what,
-            failing: false,
-        }
-    }
-
-    /// Returns whether it failed.
-    fn note<T>(&mut self, outcome: &Result<T, PortError>) -> bool {
-        match outcome {
-            Ok(_) => {
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!(what = self.what, "works again");
-                }
-                false
-            }
-            Err(error) => {
-                self.failed(error);
-                true
-            }
-        }
-    }
-
-    fn failed(&mut self, error: &dyn Display) {
-        if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!(what = self.what, %error, "cannot be read or written; trying again");
-        }
-    }
 }

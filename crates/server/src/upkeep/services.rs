@@ -13,6 +13,8 @@ use dormouse_core::services::presence::PresenceTracker;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::said::Said;
+
 /// How long a loop rests after a database did not answer.
 const REST: Duration = Duration::from_secs(1);
 
@@ -48,12 +50,13 @@ pub async fn incidents(
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut said = Said::new("incidents");
     let mut leads = tracker.leads();
     loop {
         if tracker.leads() && !leads {
             let outcome = incidents.take_over(|key| tracker.is_online(key)).await;
             leads = outcome.is_ok();
-            rest_if_failed("incidents", outcome, &stop).await;
+            rest_if_failed(&mut said, &outcome, &stop).await;
         }
         if !tracker.leads() {
             leads = false;
@@ -74,7 +77,7 @@ pub async fn incidents(
             () = after(look) => {}
             () = after(due) => {
                 let outcome = incidents.run_due(|key| tracker.is_online(key)).await;
-                rest_if_failed("incidents", outcome, &stop).await;
+                rest_if_failed(&mut said, &outcome, &stop).await;
             }
         }
     }
@@ -85,9 +88,10 @@ pub async fn incidents(
 /// # Errors
 /// None; a store that does not answer is asked again later.
 pub async fn events(log: Arc<EventLog>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut said = Said::new("events");
     while stop.run_until_cancelled(log.arrived()).await.is_some() {
         let outcome = log.flush().await.map(drop);
-        rest_if_failed("events", outcome, &stop).await;
+        rest_if_failed(&mut said, &outcome, &stop).await;
     }
     Ok(())
 }
@@ -97,9 +101,10 @@ pub async fn events(log: Arc<EventLog>, stop: CancellationToken) -> anyhow::Resu
 /// # Errors
 /// None; a store that does not answer is asked again later.
 pub async fn audit(log: Arc<AuditLog>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut said = Said::new("the audit log");
     while stop.run_until_cancelled(log.filled()).await.is_some() {
         let outcome = log.flush().await.map(drop);
-        rest_if_failed("audit", outcome, &stop).await;
+        rest_if_failed(&mut said, &outcome, &stop).await;
     }
     Ok(())
 }
@@ -114,29 +119,24 @@ pub async fn every<F: Future<Output = Result<(), PortError>>>(
     stop: CancellationToken,
     work: impl Fn() -> F,
 ) -> anyhow::Result<()> {
+    let mut said = Said::new(what);
     let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let outcome = work().await;
-        rest_if_failed(what, outcome, &stop).await;
+        rest_if_failed(&mut said, &outcome, &stop).await;
     }
     Ok(())
 }
 
 async fn rest_if_failed(
-    what: &'static str,
-    outcome: Result<(), PortError>,
+    said: &mut Said,
+    outcome: &Result<(), PortError>,
     stop: &CancellationToken,
 ) {
-    if let Err(error) = outcome {
-        say_failed(what, &error);
+    if said.note(outcome) {
         stop.run_until_cancelled(sleep(REST)).await;
     }
-}
-
-fn say_failed(what: &str, error: &PortError) {
-    let error = error as &dyn std::error::Error;
-    tracing::warn!(what, error, "a database does not answer; trying again");
 }
 
 async fn after(due: Option<Duration>) {

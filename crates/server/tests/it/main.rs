@@ -9,6 +9,7 @@
 
 mod backup;
 mod check;
+mod cluster;
 mod commands;
 mod crash;
 mod deploy;
@@ -21,3 +22,4 @@ mod strip;
 mod strips;
 mod support;
 mod thread;
+mod watcher;

@@ -2,53 +2,15 @@
 
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio::time::Instant;
 
 use crate::strip::Strip;
-use crate::support::{PATIENCE, Server, eventually};
+use crate::support::{Server, eventually};
+use crate::watcher::Watcher;
 
 const ID: &str = "A-302-strip01";
-
-/// A watcher whose snapshot has come.
-struct Watcher(WebSocketStream<MaybeTlsStream<TcpStream>>);
-
-impl Watcher {
-    async fn of(server: &Server, topics: &[&str]) -> (Self, Value) {
-        let url = format!("{}/api/v1/live", server.http().replace("http", "ws"));
-        let mut request = url.into_client_request().unwrap();
-        let token = format!("Bearer {}", server.token).parse().unwrap();
-        request.headers_mut().insert("authorization", token);
-        let mut watcher = Self(connect_async(request).await.unwrap().0);
-        let subscribe = json!({"type": "subscribe", "topics": topics}).to_string();
-        watcher.0.send(Message::text(subscribe)).await.unwrap();
-        let snapshot = watcher.next("snapshot").await;
-        (watcher, snapshot)
-    }
-
-    /// The next message of type `kind`.
-    async fn next(&mut self, kind: &str) -> Value {
-        let waiting = async {
-            loop {
-                let frame = self.0.next().await.unwrap().unwrap();
-                let Ok(text) = frame.to_text() else { continue };
-                match serde_json::from_str::<Value>(text) {
-                    Ok(message) if message["type"] == kind => return message,
-                    Ok(_) | Err(_) => {}
-                }
-            }
-        };
-        timeout(PATIENCE, waiting)
-            .await
-            .unwrap_or_else(|_| panic!("no {kind} in time"))
-    }
-}
 
 /// The kinds of the device's changes of presence, oldest first, once there
 /// are `count` of them.

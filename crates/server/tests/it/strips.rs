@@ -29,7 +29,18 @@ pub(crate) struct Strips {
     started_ms: u64,
 }
 
+/// How fast strips publish.
+#[derive(Debug, Clone, Copy)]
+enum Pace {
+    /// As fast as they are acknowledged.
+    Flat,
+    /// One window in this time: where an acknowledgement does not say that the
+    /// server keeps up.
+    Window(Duration),
+}
+
 struct Strip {
+    pace: Pace,
     id: String,
     password: String,
     /// Whether its samples carry a time; else they are known by (boot, seq).
@@ -48,6 +59,16 @@ struct Log {
 impl Strips {
     /// Adds `count` strips to `server` and lets them publish.
     pub(crate) async fn start(server: &Server, count: u32) -> Self {
+        Self::start_at(server, count, Pace::Flat).await
+    }
+
+    /// [`Strips::start`] on a broker that acknowledges before the server has
+    /// the message: with some 40 messages a second each.
+    pub(crate) async fn start_paced(server: &Server, count: u32) -> Self {
+        Self::start_at(server, count, Pace::Window(Duration::from_millis(500))).await
+    }
+
+    async fn start_at(server: &Server, count: u32, pace: Pace) -> Self {
         let started_ms = SystemClock::start().now().as_millis().unsigned_abs();
         let (address, _) = watch::channel(Some(server.mqtt()));
         let (stop, _) = watch::channel(false);
@@ -56,6 +77,7 @@ impl Strips {
         for n in 0..count {
             let id = format!("strip-{n}");
             let strip = Arc::new(Strip {
+                pace,
                 password: server.add_device(&id, 2).await,
                 id,
                 stamped: n % 2 == 0,
@@ -164,11 +186,17 @@ impl Strips {
     pub(crate) async fn account(&self, server: &Server) {
         for strip in &self.strips {
             let sent = strip.log.lock().unwrap().next;
+            let deadline = Instant::now() + PATIENCE;
             let kept = eventually(&format!("{sent} samples of {}", strip.id), async || {
                 let kept = self.kept(server, strip).await?;
-                (kept.len() >= sent as usize).then_some(kept)
+                // Better to say which are missing than how long it took.
+                let is_late = Instant::now() + PATIENCE / 10 > deadline;
+                (kept.len() >= sent as usize || is_late).then_some(kept)
             })
             .await;
+            let once: BTreeSet<_> = kept.iter().copied().collect();
+            let missing: Vec<_> = (0..sent).filter(|it| !once.contains(it)).collect();
+            assert!(missing.is_empty(), "{}: missing {missing:?}", strip.id);
             let mut times = BTreeMap::new();
             for number in kept {
                 *times.entry(number).or_insert(0) += 1;
@@ -249,6 +277,11 @@ impl Strip {
             stream.write_all(&out).await?;
             if under_way.is_empty() {
                 return Ok(());
+            }
+            if let Pace::Window(time) = self.pace
+                && under_way.len() == WINDOW
+            {
+                tokio::time::sleep(time / 20).await;
             }
             let mut ack = [0; 4];
             stream.read_exact(&mut ack).await?;

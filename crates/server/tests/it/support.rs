@@ -81,7 +81,7 @@ impl Server {
             .unwrap()
             .expect("the server says where it listens");
         let ready = serde_json::from_str(&line).unwrap();
-        let token = create_token(data).await;
+        let token = create_token(data, env).await;
         Self {
             child,
             data: data.to_owned(),
@@ -179,8 +179,14 @@ impl Server {
 
 /// Runs the binary to its end; exit code, standard output, standard error.
 pub(crate) async fn run(args: &[&str]) -> (i32, String, String) {
+    run_with(args, &[]).await
+}
+
+/// [`run`] with variables such as `DORMOUSE__DATABASE__URL`.
+pub(crate) async fn run_with(args: &[&str], env: &[(&str, &str)]) -> (i32, String, String) {
     let mut child = Command::new(DORMOUSE)
         .args(args)
+        .envs(env.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -202,12 +208,11 @@ pub(crate) async fn run(args: &[&str]) -> (i32, String, String) {
     (status.unwrap().code().unwrap_or(-1), out, err)
 }
 
-async fn create_token(data: &Path) -> String {
+async fn create_token(data: &Path, env: &[(&str, &str)]) -> String {
     let data = data.to_str().unwrap();
-    let (code, out, err) = run(&[
-        "token", "create", "--data", data, "--name", "test", "--role", "admin",
-    ])
-    .await;
+    let words = ["token", "create", "--name", "test", "--role", "admin"];
+    let args = [&words[..], &["--data", data]].concat();
+    let (code, out, err) = run_with(&args, env).await;
     assert_eq!(code, 0, "{err}");
     out.trim().to_owned()
 }

@@ -5,9 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::Notify;
-
 use super::Hint;
 use crate::clock::Instant;
 use crate::live::{About, LiveHub, Subscription, Topic};
@@ -27,45 +24,24 @@ const HINT_BYTES: usize = 128 * 1_024;
 
 pub(super) struct Relay {
     hub: Arc<LiveHub>,
+    /// Hears of commands and events always, of readings while somebody
+    /// elsewhere watches; `None` where the hub had no room for it.
+    watch: Option<Subscription>,
     state: Mutex<State>,
-    changed: Notify,
 }
 
+#[derive(Default)]
 struct State {
-    /// There while somebody elsewhere watches something.
-    watch: Option<Arc<Subscription>>,
     wanted: HashMap<NodeId, (HashSet<Topic>, Instant)>,
-    /// What a former watch still held; `None` where it had lost some.
-    left: Option<Vec<(About, Bytes)>>,
     told: Option<(Vec<String>, Instant)>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            watch: None,
-            wanted: HashMap::new(),
-            left: Some(Vec::new()),
-            told: None,
-        }
-    }
-}
-
-impl State {
-    /// What a former watch left, and what `watch` has.
-    fn take(&mut self, watch: &Subscription) -> Option<Vec<(About, Bytes)>> {
-        let mut left = self.left.replace(Vec::new())?;
-        left.extend(watch.take(TAKE)?);
-        Some(left)
-    }
 }
 
 impl Relay {
     pub(super) fn new(hub: Arc<LiveHub>) -> Self {
         Self {
+            watch: hub.relay().ok(),
             hub,
             state: Mutex::default(),
-            changed: Notify::new(),
         }
     }
 
@@ -78,7 +54,7 @@ impl Relay {
         let mut state = lock(&self.state);
         let before = state.wanted.insert(node, (topics.clone(), now));
         if before.is_none_or(|(before, _)| before != topics) {
-            self.follow(&mut state);
+            self.follow(&state);
         }
     }
 
@@ -89,7 +65,7 @@ impl Relay {
             .wanted
             .retain(|_, (_, heard)| now.since(*heard) < FORGET);
         if state.wanted.len() != count {
-            self.follow(&mut state);
+            self.follow(&state);
         }
     }
 
@@ -109,48 +85,30 @@ impl Relay {
         Some(topics)
     }
 
-    fn follow(&self, state: &mut State) {
+    fn follow(&self, state: &State) {
         let wanted = state.wanted.values().flat_map(|(topics, _)| topics);
         let wanted: HashSet<Topic> = wanted.cloned().collect();
-        let watch = (!wanted.is_empty())
-            .then(|| self.hub.relay().ok())
-            .flatten();
-        let watch = watch.map(|mut watch| {
+        if let Some(watch) = &self.watch {
             watch.follow(wanted.into_iter().collect());
-            Arc::new(watch)
-        });
-        if let Some(former) = std::mem::replace(&mut state.watch, watch) {
-            let left = state.take(&former);
-            state.left = left;
         }
-        self.changed.notify_one();
     }
 
     /// Waits until there is something to relay.
     pub(super) async fn filled(&self) {
-        loop {
-            let changed = self.changed.notified();
-            let watch = lock(&self.state).watch.clone();
-            match watch {
-                Some(watch) => tokio::select! {
-                    () = watch.filled() => return,
-                    () = changed => {}
-                },
-                None => changed.await,
-            }
+        match &self.watch {
+            Some(watch) => watch.filled().await,
+            None => std::future::pending().await,
         }
     }
 
     /// Takes what there is to relay.
     pub(super) fn take(&self) -> Vec<Hint> {
-        let mut state = lock(&self.state);
-        let Some(watch) = state.watch.clone() else {
+        let Some(watch) = &self.watch else {
             return Vec::new();
         };
-        let Some(told) = state.take(&watch) else {
+        let Some(told) = watch.take(TAKE) else {
             return vec![Hint::LiveGap];
         };
-        drop(state);
         let mut hints = Vec::new();
         let mut messages = Vec::new();
         let mut bytes = 0;

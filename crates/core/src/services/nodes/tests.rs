@@ -220,7 +220,7 @@ impl Node {
 
     /// A watcher whose snapshot has been sent.
     fn watch(&self, topics: &[&str]) -> Subscription {
-        let mut watcher = self.live().watch().unwrap();
+        let watcher = self.live().watch().unwrap();
         let topics = topics.iter().map(|it| Topic::parse(it).unwrap());
         watcher.subscribe(topics.collect());
         assert_eq!(watcher.take(10), None);

@@ -157,7 +157,7 @@ impl Connection {
                 write(outgoing, frames).await
             }
             Drained::Gap => {
-                let snapshot = self.live.fleet.snapshot(self.subscription.topics()).await;
+                let snapshot = self.live.fleet.snapshot(&self.subscription.topics()).await;
                 write(outgoing, text(&LiveMessage::Snapshot(snapshot))).await
             }
         }

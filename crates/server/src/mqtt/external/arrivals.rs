@@ -23,8 +23,8 @@ use super::link::Status;
 use super::window::Ticket;
 use super::wire::Message;
 
-/// Reports of unknown devices that wait to be looked at. More than may be on
-/// their way on every connection of this process; a report of QoS 0 that
+/// Messages of unknown devices that wait to be looked at. More than may be on
+/// their way on every connection of this process; one of QoS 0 that
 /// finds it full is dropped.
 const STRANGERS: usize = 4 * WINDOW.get() as usize;
 /// Unknown devices that are added in one go.
@@ -60,9 +60,10 @@ pub(super) struct Arrivals {
     status: Arc<Status>,
 }
 
-/// A report of a device that nobody knows.
+/// A message of a device that nobody here knows.
 pub(super) struct Stranger {
     id: DeviceId,
+    channel: Channel,
     message: Message,
     ticket: Option<Box<Ticket>>,
     received_at: Timestamp,
@@ -110,12 +111,9 @@ impl Arrivals {
             return self.refuse(&message, ticket);
         };
         if let Err(ticket) = self.deliver(&id, channel, &message, ticket, received_at) {
-            let may_knock = channel == Channel::Status && self.parts.unknown != JoinMode::Closed;
-            if !may_knock {
-                return self.refuse(&message, ticket);
-            }
             let stranger = Stranger {
                 id,
+                channel,
                 message,
                 ticket,
                 received_at,
@@ -190,8 +188,9 @@ impl Arrivals {
         }
     }
 
-    /// Adds unknown devices that report, and takes their reports, until
-    /// `stop`. While the database does not answer their reports wait.
+    /// Takes the messages of devices that another node has just added, and
+    /// adds those that nobody knows and that report, until `stop`. While the
+    /// database does not answer their messages wait.
     pub(super) async fn greet(
         self: Arc<Self>,
         mut waiting: mpsc::Receiver<Stranger>,
@@ -215,12 +214,17 @@ impl Arrivals {
     }
 
     async fn add(&self, strangers: &[Stranger]) {
-        let ids: BTreeSet<&DeviceId> = strangers.iter().map(|it| &it.id).collect();
+        let knocking = strangers.iter().filter(|it| it.channel == Channel::Status);
+        let ids: BTreeSet<&DeviceId> = knocking.map(|it| &it.id).collect();
         let ids: Vec<DeviceId> = ids.into_iter().cloned().collect();
         let mut backoff = Backoff::default();
         loop {
             let registry = &self.parts.registry;
-            match registry.discover(&ids, self.parts.unknown).await {
+            let found = match registry.refresh().await {
+                Ok(()) => registry.discover(&ids, self.parts.unknown).await,
+                Err(error) => Err(error),
+            };
+            match found {
                 Ok(0) => return,
                 Ok(added) => {
                     tracing::info!(added, "devices found at the broker");
@@ -237,11 +241,12 @@ impl Arrivals {
     fn introduce(&self, stranger: Stranger) {
         let Stranger {
             id,
+            channel,
             message,
             ticket,
             received_at,
         } = stranger;
-        let taken = self.deliver(&id, Channel::Status, &message, ticket, received_at);
+        let taken = self.deliver(&id, channel, &message, ticket, received_at);
         if let Err(ticket) = taken {
             self.refuse(&message, ticket);
         }

@@ -113,7 +113,8 @@ pub(super) async fn save_reports(
         ORDER BY n.device_key
         ON CONFLICT (device_key) DO UPDATE SET
             received_at = excluded.received_at, reported = excluded.reported
-        WHERE NOT $4 OR r.received_at < excluded.received_at";
+        WHERE r.received_at < excluded.received_at
+            OR r.received_at = excluded.received_at AND NOT $4";
     let statement = client.prepare_cached(sql).await?;
     client
         .execute(&statement, &[&keys, &times, &texts, &only_newer])

@@ -1,0 +1,96 @@
+//! The way in that fits the engines.
+
+use std::sync::Arc;
+
+use dormouse_core::directory::Directory;
+use dormouse_core::ports::PortError;
+use dormouse_core::ports::hot::HotState;
+use dormouse_core::services::drain::Drain;
+use dormouse_core::services::ingest::{Downstream, Ingest};
+use dormouse_core::services::intake::{Committer, CommitterParts, Gate, WayIn};
+use dormouse_core::services::registry::Registry;
+
+use super::engines::Engines;
+use crate::bridge::{Inflow, JournalKeeper, KeeperParts};
+use crate::upkeep;
+
+/// A way in, as those before it and those beside it see it, and what works
+/// behind it.
+pub(super) struct Intake {
+    pub(super) way_in: Arc<dyn WayIn>,
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) work: IntakeWork,
+}
+
+/// What works behind a way in.
+#[derive(Debug, Clone)]
+pub(super) enum IntakeWork {
+    /// Messages are acknowledged once they are in the journal, which is
+    /// brought into the database soon after.
+    Drain(Arc<Drain>),
+    /// Messages are acknowledged once they are in the database, which other
+    /// nodes write to as well.
+    Commit(Arc<Committer>),
+}
+
+impl IntakeWork {
+    /// Whether messages are kept, one way or the other.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Commit(committer) => upkeep::describe_intake(&committer.figures()).map(drop),
+            Self::Drain(_) => Ok(()),
+        }
+    }
+}
+
+impl Intake {
+    pub(super) async fn build(
+        engines: &Engines,
+        external: bool,
+        hot: &Arc<dyn HotState>,
+        registry: &Arc<Registry>,
+        inflow: &Arc<Inflow>,
+    ) -> Result<Self, PortError> {
+        let downstream: Arc<dyn Downstream> = Arc::clone(inflow) as _;
+        match &engines.stores.shared {
+            Some(shared) if external => {
+                let committer = Arc::new(Committer::new(CommitterParts {
+                    store: Arc::clone(&shared.intake),
+                    journal: Arc::clone(&engines.journal) as _,
+                    reader: Arc::clone(&engines.journal) as _,
+                    directory: Arc::clone(registry) as Arc<dyn Directory>,
+                    hot: Arc::clone(hot),
+                    downstream,
+                }));
+                Ok(Self {
+                    way_in: Arc::clone(&committer) as _,
+                    gate: Arc::clone(&committer) as _,
+                    work: IntakeWork::Commit(committer),
+                })
+            }
+            Some(_) | None => {
+                let journal = Arc::clone(&engines.journal) as _;
+                let ingest = Arc::new(Ingest::new(journal, Arc::clone(hot), downstream));
+                let keeper = JournalKeeper::new(KeeperParts {
+                    history: Arc::clone(&engines.stores.history),
+                    events: Arc::clone(&engines.stores.events),
+                    registry: Arc::clone(registry),
+                    inflow: Arc::clone(inflow),
+                });
+                let saved = engines.progress.clone().map(|it| it.inboxes);
+                let drain = Drain::resume(
+                    Arc::clone(&engines.journal) as _,
+                    Arc::new(keeper),
+                    saved.unwrap_or_default(),
+                    &ingest,
+                )
+                .await?;
+                Ok(Self {
+                    way_in: Arc::clone(&ingest) as _,
+                    gate: ingest,
+                    work: IntakeWork::Drain(Arc::new(drain)),
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A strip that obeys at once and remembers what it was told.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::Server;
+
+/// How soon it connects again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// A strip with four sockets on the broker of a site.
+pub(super) struct Lamp {
+    executed: Arc<Mutex<Vec<String>>>,
+    _network: JoinSet<()>,
+}
+
+impl Lamp {
+    /// Connects, listens for commands, and says that it is there.
+    pub(super) async fn connect(node: &Server, id: &str, password: &str) -> Self {
+        let (host, port) = node.mqtt();
+        let mut options = MqttOptions::new(id, host, port);
+        options.set_credentials(id, password);
+        options.set_keep_alive(Duration::from_secs(5));
+        options.set_clean_session(false);
+        let (client, mut events) = AsyncClient::new(options, 64);
+        client
+            .subscribe(format!("dorm/{id}/cmd"), QoS::AtLeastOnce)
+            .await
+            .unwrap();
+        while !matches!(
+            events.poll().await.unwrap(),
+            Event::Incoming(Packet::SubAck(_))
+        ) {}
+        let sockets: Vec<Value> = (1..=4)
+            .map(|socket| json!({"socketId": socket, "on": false}))
+            .collect();
+        let status =
+            json!({"online": true, "boot": 1, "conn": 1, "periodS": 300, "sockets": sockets});
+        publish(&client, id, "status", &status).await;
+        let executed = Arc::<Mutex<Vec<String>>>::default();
+        let mut network = JoinSet::new();
+        network.spawn(obey(client, events, id.to_owned(), Arc::clone(&executed)));
+        Self {
+            executed,
+            _network: network,
+        }
+    }
+
+    /// The commands executed so far, repeats included.
+    pub(super) fn executed(&self) -> Vec<String> {
+        self.executed.lock().unwrap().clone()
+    }
+}
+
+async fn obey(
+    client: AsyncClient,
+    mut events: EventLoop,
+    id: String,
+    executed: Arc<Mutex<Vec<String>>>,
+) {
+    loop {
+        let publish = match events.poll().await {
+            Ok(Event::Incoming(Packet::Publish(publish))) => publish,
+            Ok(_) => continue,
+            // The broker is away: the session there outlives it.
+            Err(_) => {
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+        };
+        let command: Value = serde_json::from_slice(&publish.payload).unwrap();
+        let command_id = command["cmdId"].as_str().unwrap();
+        executed.lock().unwrap().push(command_id.to_owned());
+        let ack = json!({"cmdId": command_id, "status": "success",
+            "socketId": command["socketId"], "on": command["action"] == "on"});
+        self::publish(&client, &id, "ack", &ack).await;
+    }
+}
+
+async fn publish(client: &AsyncClient, id: &str, channel: &str, body: &Value) {
+    let topic = format!("dorm/{id}/{channel}");
+    client
+        .publish(topic, QoS::AtLeastOnce, false, body.to_string())
+        .await
+        .unwrap();
+}
