@@ -58,4 +58,5 @@ soak: tools-test ## Break nodes and engines at random under load; MINUTES=60 SEE
 .PHONY: bench
 bench: tools-test build ## Measure; ROW=n for one row (writes docs/benchmarks.md)
 	$(CARGO) build --release --locked -p dormouse-bench
+	$(CARGO) build --release --locked -p dormouse --example history_load
 	./bench/run $(if $(ROW),--row $(ROW))

@@ -78,6 +78,20 @@ class Postgres(Measured):
         return ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups", *command]
 
 
+class Timescale(Measured):
+    """The real extension in a WebAssembly build of PostgreSQL with one connection: its sizes count, its speed is no server's."""
+
+    def __init__(self, folder: Path, repository: Path):
+        for name in ("package.json", "package-lock.json", "server.mjs"):
+            shutil.copy(repository / "crates" / "testbed" / "timescale" / name, folder)
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, capture_output=True)
+        self.process = subprocess.Popen(
+            ["node", "server.mjs"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        port = self.process.stdout.readline().split()[-1]
+        self.url = f"postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+
+
 class Redis(Measured):
     """A Redis that keeps nothing on disk."""
 

@@ -24,6 +24,7 @@ class Bench:
         for binary in (self.dormouse, self.client):
             if not binary.exists():
                 raise SystemExit(f"{binary} is missing: cargo build --release -p dormouse -p dormouse-bench")
+        self.repository = repository
         self.folder = folder
         self.scale = scale
         self.history_rows = history_rows

@@ -73,8 +73,14 @@ SHORT = {
     9: lambda f: f"{f['emptyBestS']}–{f['emptyWorstS']} s empty, {f['with10000DevicesBestS']}–{f['with10000DevicesWorstS']} s with 10,000",
     10: lambda f: f"all heard after {f['allHeardS']} s, {f['onlineInApi']:,} online",
     11: lambda f: f"p99 {f['lateP99Ms']} ms late, {f['declared']:,} of {f['expected']:,} declared, {f['false']} falsely",
+    13: lambda f: "; ".join(f"{name}: {_brief(found)}" for name, found in f.items() if isinstance(found, dict)),
     12: lambda f: f"dearest / cheapest {f['dearest / cheapest']}",
 }
+
+
+def _brief(found: dict) -> str:
+    sizes = [value for name, value in _flat(found) if "bytesPerSample" in name.replace("_", "")]
+    return f"{sizes[0]} bytes per sample" if sizes else "see below"
 
 
 def _flat(figures: dict, prefix: str = "") -> list[tuple[str, object]]:

@@ -25,6 +25,13 @@ pub trait EventStore: Send + Sync + 'static {
     async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, PortError>;
 }
 
+/// Shows recent events to people who look with an engine's own tools.
+pub trait EventMirror: Send + Sync + 'static {
+    /// Shows `event` among its device's recent ones. Never blocks; bounded,
+    /// the oldest is dropped first.
+    fn note(&self, event: &Event);
+}
+
 /// Which events to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventQuery {

@@ -24,7 +24,7 @@ pub use commands::{
     OutboundCommand, Remembered,
 };
 pub use devices::{DeviceAccess, DeviceStore, DeviceWrites, NewDevice, StoredDevice, Written};
-pub use event::{EventQuery, EventStore, IncidentQuery, IncidentStore};
+pub use event::{EventMirror, EventQuery, EventStore, IncidentQuery, IncidentStore};
 pub use links::{DeviceChange, DeviceView, DeviceWatcher, EnrolSink, KickReason, SessionControl};
 pub use people::{
     NewSession, NewToken, NewUser, PasswordHasher, Revoked, SessionStore, TokenStore, UserStore,

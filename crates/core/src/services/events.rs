@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::clock::{Clock, Timestamp};
 use crate::event::Event;
 use crate::live::{EventMessage, EventNotice, LiveHub, LiveMessage, PresenceMessage};
-use crate::ports::{EventQuery, EventStore, PortError};
+use crate::ports::{EventMirror, EventQuery, EventStore, PortError};
 use crate::presence::{Presence, PresenceState};
 
 /// The most events that wait for the store. One more is dropped and counted:
@@ -24,6 +24,7 @@ const RECENT: usize = 50;
 /// Records events.
 pub struct EventLog {
     store: Arc<dyn EventStore>,
+    mirror: Option<Arc<dyn EventMirror>>,
     live: Arc<LiveHub>,
     clock: Arc<dyn Clock>,
     waiting: Mutex<VecDeque<Event>>,
@@ -39,6 +40,7 @@ impl EventLog {
     pub fn new(store: Arc<dyn EventStore>, live: Arc<LiveHub>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
+            mirror: None,
             live,
             clock,
             waiting: Mutex::default(),
@@ -47,6 +49,13 @@ impl EventLog {
             recent: Mutex::default(),
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// The same log, which also shows what happens to `mirror`.
+    #[must_use]
+    pub fn mirrored(mut self, mirror: Option<Arc<dyn EventMirror>>) -> Self {
+        self.mirror = mirror;
+        self
     }
 
     /// Tells watchers of `event` and queues it for the store. Never waits.
@@ -59,6 +68,7 @@ impl EventLog {
     /// general one.
     pub(crate) fn record_presence(&self, event: Event, presence: Presence) {
         self.announce_presence(&event, presence);
+        self.show(&event);
         self.keep(event);
     }
 
@@ -82,11 +92,18 @@ impl EventLog {
 
     /// Tells watchers of `event`, which the caller keeps itself.
     pub fn announce(&self, event: &Event) {
+        self.show(event);
         self.remember(event);
         self.live.publish(&LiveMessage::Event(EventNotice {
             device_id: event.device.as_ref().map(|(_, id)| id.clone()),
             event: EventMessage::from(event),
         }));
+    }
+
+    fn show(&self, event: &Event) {
+        if let Some(mirror) = &self.mirror {
+            mirror.note(event);
+        }
     }
 
     fn remember(&self, event: &Event) {

@@ -72,7 +72,7 @@ impl Link {
 impl Doors {
     /// The doors that `config` names, and what connects those to an external
     /// broker once everything that takes messages is there.
-    pub(super) fn open(parts: &DoorsParts<'_>) -> anyhow::Result<(Self, Option<LinkTasks>)> {
+    pub(super) async fn open(parts: &DoorsParts<'_>) -> anyhow::Result<(Self, Option<LinkTasks>)> {
         let DoorsParts {
             config,
             topics,
@@ -99,12 +99,12 @@ impl Doors {
             watchers: Vec::new(),
             link: Link::External(link),
         };
-        doors.tell(parts)?;
+        doors.tell(parts).await?;
         Ok((doors, Some(connecting)))
     }
 
     /// Has the broker told of devices that may no longer come in.
-    fn tell(&mut self, parts: &DoorsParts<'_>) -> anyhow::Result<()> {
+    async fn tell(&mut self, parts: &DoorsParts<'_>) -> anyhow::Result<()> {
         let DoorsParts {
             config,
             topics,
@@ -115,8 +115,9 @@ impl Doors {
         } = parts;
         if let Some(settings) = api_settings(config) {
             let health = health.add("emqx", "emqx", Serves::Other, false);
-            let (sessions, worker) =
-                EmqxSessions::new(EmqxApi::new(&settings)?, (*topics).clone(), health);
+            let api = EmqxApi::new(&settings)?;
+            api.check().await?;
+            let (sessions, worker) = EmqxSessions::new(api, (*topics).clone(), health);
             self.sessions = Arc::clone(&sessions) as _;
             self.watchers.push(sessions);
             tasks.spawn("emqx", worker.run(tasks.stopping()));

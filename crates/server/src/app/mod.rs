@@ -8,6 +8,7 @@ mod figures;
 mod hot;
 mod intake;
 mod maintenance;
+mod mirror;
 mod node;
 mod probes;
 mod run;
@@ -112,7 +113,8 @@ impl App {
             health: &health,
             clock: &clock,
             tasks: &back.0,
-        })?;
+        })
+        .await?;
         let (services, loops) = Services::build(ServicesParts {
             config: &config,
             engines: &engines,

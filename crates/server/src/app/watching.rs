@@ -13,6 +13,7 @@ use dormouse_core::services::registry::Registry;
 use dormouse_core::services::statistics::Statistics;
 
 use super::hot::Hot;
+use super::mirror::{LeadersEvents, RedisMirror};
 use super::services::ServicesParts;
 use crate::bridge::LiveView;
 
@@ -41,11 +42,14 @@ impl Watching {
         let nodes = presence_nodes(parts, hot);
         let lead = nodes.as_ref().map(|it| Arc::clone(&it.lease));
         let live = Arc::new(LiveHub::new(Arc::clone(&directory)));
-        let events = Arc::new(EventLog::new(
+        let mirror = hot.shared.as_ref();
+        let mirror = mirror.map(|it| Arc::new(RedisMirror(it.redis.clone())) as _);
+        let log = EventLog::new(
             Arc::clone(&stores.events),
             Arc::clone(&live),
             Arc::clone(clock),
-        ));
+        );
+        let events = Arc::new(log.mirrored(mirror));
         let incidents = Arc::new(Incidents::new(
             Arc::clone(&stores.incidents),
             Arc::clone(&directory),
@@ -108,6 +112,9 @@ fn presence_nodes(parts: &ServicesParts<'_>, hot: &Hot) -> Option<PresenceNodes>
         exchange: Arc::clone(&hot.exchange) as _,
         last_seen: Arc::new(hot.redis.last_seen()),
         lease: Arc::new(lease),
-        store: Arc::clone(&stores.events),
+        store: Arc::new(LeadersEvents {
+            store: Arc::clone(&stores.events),
+            mirror: RedisMirror(hot.redis.clone()),
+        }),
     })
 }

@@ -58,6 +58,14 @@ async fn commands_go_through_any_node_and_get_one_verdict_each() {
             assert_eq!(found["state"], "success", "strip-{n}: {found}");
         }
     }
+    let redis = |command: &[&str]| engines.redis.cli(command).unwrap();
+    let recent = redis(&["LRANGE", "device:{strip-0}:cmds", "0", "-1"]);
+    for (command, _) in sent.iter().filter(|(_, n)| **n == 0) {
+        assert!(recent.contains(command.as_str()), "{recent}");
+        let state = redis(&["HGET", &format!("cmd:{command}"), "state"]);
+        assert_eq!(state, "success");
+    }
+    assert!(!redis(&["HGETALL", "lastCmd:{strip-0}:1"]).is_empty());
     for watch in &mut watched {
         let mut verdicts = BTreeMap::<String, Vec<Value>>::new();
         while verdicts.len() < sent.len() {
