@@ -24,7 +24,8 @@ const ADMIN: &str = "postgres";
 /// What is particular about a server.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether commits wait for the disk; only what tests durability needs it.
+    /// Whether commits wait for the disk; only what tests a power cut needs
+    /// it: without, they outlive a crash of the server all the same.
     pub fsync: bool,
     /// Whether it speaks TLS, with a certificate for 127.0.0.1 and localhost
     /// by an authority of its own ([`Postgres::authority`]).
@@ -203,7 +204,7 @@ impl Postgres {
         let mut settings = format!(
             "listen_addresses = '127.0.0.1'\nport = {port}\n\
              unix_socket_directories = '{}'\nfsync = {durable}\n\
-             full_page_writes = {durable}\nsynchronous_commit = {durable}\n\
+             full_page_writes = {durable}\n\
              max_connections = 300\n{}\n",
             folder.path().display(),
             options.settings

@@ -22,12 +22,7 @@ impl Engines {
     /// Starts all three with nothing in them.
     pub(super) async fn start() -> Self {
         let starting = tokio::task::spawn_blocking(|| {
-            // What it has committed must outlive a crash.
-            let durable = Options {
-                fsync: true,
-                ..Options::default()
-            };
-            let postgres = Postgres::start(&durable).unwrap();
+            let postgres = Postgres::start(&Options::default()).unwrap();
             Self {
                 mosquitto: Mosquitto::start(&Default::default()).unwrap(),
                 redis: Redis::start().unwrap(),
