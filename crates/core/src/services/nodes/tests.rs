@@ -275,7 +275,8 @@ async fn watchers_of_every_node_hear_what_any_node_measures() {
     add(&a, "two", "B/1").await;
     b.nodes.parts.registry.refresh().await.unwrap();
     a.measure("one", 1);
-    assert_eq!(a.live().watchers(), 0, "nobody watches, nothing is relayed");
+    assert!(!a.live().wants(&one()), "nobody watches: no readings");
+    assert!(a.live().wants_commands(&one()), "what is rare always is");
 
     let there = b.watch(&["location:A"]);
     b.nodes.tell_watching();
@@ -302,7 +303,7 @@ async fn watchers_of_every_node_hear_what_any_node_measures() {
     b.nodes.tell_watching();
     a.listen().await;
     drop(here);
-    assert_eq!(a.live().watchers(), 0);
+    assert!(!a.live().wants(&one()));
 }
 
 #[tokio::test]
@@ -314,13 +315,17 @@ async fn a_silent_nodes_watchers_are_forgotten() {
         b.nodes.tell_watching();
         a.listen().await;
         a.nodes.tell_watching();
-        assert_eq!(a.live().watchers(), 1);
+        assert!(a.live().wants(&one()));
         site.clock.advance(2 * S);
     }
     drop(watcher);
     site.clock.advance(6 * S);
     a.nodes.tell_watching();
-    assert_eq!(a.live().watchers(), 0);
+    assert!(!a.live().wants(&one()));
+}
+
+fn one() -> DeviceId {
+    DeviceId::parse("one").unwrap()
 }
 
 #[tokio::test]
