@@ -17,7 +17,7 @@ def write(path: Path, results: dict) -> None:
     # Said by hand, in the file of results, of figures that need a word.
     note = results.get("note", "")
     results = {number: result for number, result in results.items() if number != "note"}
-    parts = [HEAD, _machine(results), *([f"{note}\n"] if note else []), _summary(results)]
+    parts = [HEAD, _machine(results), *([f"{note}\n"] if note else []), _summary(results), _costs(results)]
     for number, row in ROWS.items():
         result = results.get(str(number))
         parts.append(f"## {number}. {row.title[0].upper()}{row.title[1:]}\n")
@@ -79,8 +79,33 @@ SHORT = {
 
 
 def _brief(found: dict) -> str:
-    sizes = [value for name, value in _flat(found) if "bytesPerSample" in name.replace("_", "")]
-    return f"{sizes[0]} bytes per sample" if sizes else "see below"
+    month = found["charts"]["monthByHour"]["p99Ms"]
+    return f"30 days by hour p99 {month:.1f} ms, {found['load']['usedBytesPerRow']:.0f} bytes per sample"
+
+
+def _costs(results: dict) -> str:
+    """What one sample costs on each engine, from the rows that measured it."""
+    lines = [
+        "## Cost per sample by engine\n",
+        "| engines | Dormouse, CPU-s per 100,000 | servers beside it, CPU-s per 100,000 | bytes per sample, rollups included |",
+        "|---|---|---|---|",
+    ]
+    durable, external, by_engine = (results.get(number, {}).get("figures") for number in ("1", "2", "13"))
+    if durable:
+        size = results["8"]["figures"]["bytesPerSample"] if "8" in results else "see row 8"
+        lines.append(f"| all embedded, over MQTT (rows 1, 8) | {durable['serverCpuSPer100k']} | none | {size} |")
+    if external:
+        beside = ", ".join(f"{name} {external[f'{name.lower()}CpuSPer100k']}" for name in ("Mosquitto", "Redis", "Postgres"))
+        lines.append(f"| Mosquitto, Redis, PostgreSQL, over MQTT (row 2) | {external['dormouseCpuSPer100k']} | {beside} | see row 13 |")
+    for name, found in (by_engine or {}).items():
+        if isinstance(found, dict):
+            server = found.get("serverCpuSPer100k", "none" if name == "SQLite" else "not measured")
+            load = found["load"]
+            lines.append(
+                f"| {name}, its history alone, a sample a minute (row 13) | {load['cpuSecondsPer100k']:.3f} | {server} "
+                f"| {load['usedBytesPerRow']:.0f} |"
+            )
+    return "\n".join([*lines, ""])
 
 
 def _flat(figures: dict, prefix: str = "") -> list[tuple[str, object]]:
@@ -89,5 +114,6 @@ def _flat(figures: dict, prefix: str = "") -> list[tuple[str, object]]:
         if isinstance(value, dict):
             rows.extend(_flat(value, f"{prefix}{name}: "))
         else:
-            rows.append((f"{prefix}{name}", f"{value:,}" if isinstance(value, (int, float)) else value))
+            shown = round(value, 3) if isinstance(value, float) else value
+            rows.append((f"{prefix}{name}", f"{shown:,}" if isinstance(value, (int, float)) else value))
     return rows
