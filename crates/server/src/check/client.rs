@@ -229,12 +229,22 @@ impl Probe {
         self.inbox.drain(..).collect()
     }
 
-    /// Says goodbye; the session ends as agreed at the start.
+    /// Says goodbye; the session ends as agreed at the start. Waits until the
+    /// broker has hung up, so that whoever comes next under that name takes
+    /// nothing over: too many take-overs look like two devices with one name.
     pub(crate) async fn close(mut self) {
         let goodbye = Packet::Disconnect(v5::Disconnect::default());
         let farewell = async {
             self.send(goodbye).await.ok();
             self.stream.shutdown().await.ok();
+            while self
+                .stream
+                .read_buf(&mut self.input)
+                .await
+                .is_ok_and(|read| read > 0)
+            {
+                self.input.clear();
+            }
         };
         timeout(PATIENCE, farewell).await.ok();
     }

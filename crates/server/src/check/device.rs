@@ -3,8 +3,9 @@
 use dormouse_core::topic::Channel;
 use futures_util::future::join_all;
 
+use super::attempt::{AGAIN, attempts, judge, publish_as};
 use super::client::{Answer, ConnectError, Got, Login, Probe};
-use super::report::Report;
+use super::report::{Open, Report};
 use super::{Account, Bench, PATIENCE, QUIET, Subject, marker};
 
 const REPORTS: [Channel; 4] = [
@@ -15,7 +16,7 @@ const REPORTS: [Channel; 4] = [
 ];
 
 /// What to do where a device reaches further than itself.
-const RULES: &str = "let devices publish ROOT/SELF/status, telemetry, ack and event, and subscribe ROOT/SELF/cmd and enrol, each by name (`dormouse broker … render` writes such rules)";
+pub(super) const RULES: &str = "let devices publish ROOT/SELF/status, telemetry, ack and event, and subscribe ROOT/SELF/cmd and enrol, each by name (`dormouse broker … render` writes such rules)";
 
 pub(super) async fn check(bench: &Bench<'_>, report: &mut Report) -> Result<(), ConnectError> {
     let mut b = Probe::connect(&bench.broker, &bench.b.login()).await?;
@@ -81,21 +82,6 @@ impl Watch {
     }
 }
 
-/// Publishes over a connection of its own: some brokers hang up on what they
-/// deny.
-async fn publish_as(
-    bench: &Bench<'_>,
-    login: &Login,
-    topic: &str,
-    body: &str,
-) -> Result<Answer, String> {
-    let probe = Probe::connect(&bench.broker, login).await;
-    let mut probe = probe.map_err(|error| error.to_string())?;
-    let answer = probe.publish(topic, body, false).await;
-    probe.close().await;
-    answer.map_err(|error| error.to_string())
-}
-
 async fn own(
     bench: &Bench<'_>,
     watch: &mut Watch,
@@ -137,58 +123,9 @@ async fn own(
     Ok(())
 }
 
-/// A body that must not arrive, and what the broker said to it.
-struct Attempt {
-    what: String,
-    body: String,
-    /// Whether the broker said no.
-    refused: bool,
-}
-
-async fn attempts(bench: &Bench<'_>, login: &Login, topics: Vec<String>) -> Vec<Attempt> {
-    let mut made = Vec::new();
-    for topic in topics {
-        let body = marker();
-        let answer = publish_as(bench, login, &topic, &body).await;
-        made.push(Attempt {
-            what: topic,
-            body,
-            refused: !matches!(answer, Ok(Answer::Taken)),
-        });
-    }
-    made
-}
-
-/// Judges attempts by what arrived; without a witness by what the broker said.
-fn judge(check: super::report::Open<'_>, made: &[Attempt], arrived: Option<&[Got]>) {
-    let name = |it: &Attempt| it.what.clone();
-    let Some(arrived) = arrived else {
-        let taken: Vec<_> = made.iter().filter(|it| !it.refused).map(name).collect();
-        if taken.is_empty() {
-            check.ok(format!("refused {0} of {0}", made.len()));
-        } else {
-            check.warn(
-                format!(
-                    "not refused, and nobody saw whether it arrived: {}",
-                    taken.join(", ")
-                ),
-                "give an account that listens: --check-account NAME:FILE",
-            );
-        }
-        return;
-    };
-    let came = |it: &&Attempt| arrived.iter().any(|got| got.payload == it.body.as_bytes());
-    let through: Vec<_> = made.iter().filter(came).map(name).collect();
-    if through.is_empty() {
-        check.ok(format!("0 of {} arrived", made.len()));
-    } else {
-        check.fail(format!("arrived: {}", through.join(", ")), RULES);
-    }
-}
-
 async fn speaking(bench: &Bench<'_>, watch: &mut Watch, report: &mut Report) {
     let topics = REPORTS.map(|it| bench.topics.of(&bench.b.id, it));
-    let made = attempts(bench, &bench.a.login(), topics.to_vec()).await;
+    let made = attempts(bench, &bench.a.login(), topics).await;
     let arrived = watch.arrived(bench).await;
     let check = report.open("device.publish", "no device speaks for another");
     judge(check, &made, arrived.as_deref());
@@ -228,34 +165,39 @@ async fn commanding(bench: &Bench<'_>, b: &mut Probe, report: &mut Report) {
         bench.topics.of(&bench.b.id, Channel::Enrol),
         bench.topics.of(&bench.a.id, Channel::Cmd),
     ];
-    let Ok(mut a) = Probe::connect(&bench.broker, &bench.a.login()).await else {
-        return;
-    };
-    a.subscribe(&bench.topics.of(&bench.a.id, Channel::Cmd))
-        .await
-        .ok();
+    let mut a = None;
+    // Where a name has one session only, this one would be in its own way.
+    if commander(bench).is_some()
+        && let Ok(mut probe) = Probe::connect(&bench.broker, &bench.a.login()).await
+    {
+        let topic = bench.topics.of(&bench.a.id, Channel::Cmd);
+        probe.subscribe(&topic).await.ok();
+        a = Some(probe);
+    }
     b.subscribe(&bench.topics.of(&bench.b.id, Channel::Enrol))
         .await
         .ok();
     let made = attempts(bench, &bench.a.login(), topics).await;
-    let witness = [(&mut *b, &bench.b), (&mut a, &bench.a)];
-    let mut arrived = Some(Vec::new());
-    for (probe, subject) in witness {
-        let heard = heard(bench, probe, subject).await;
-        arrived = arrived.zip(heard).map(|(mut all, heard)| {
-            all.extend(heard);
-            all
-        });
+    let mut arrived = None;
+    if let Some(mut a) = a {
+        let by_b = heard(bench, b, &bench.b).await;
+        let by_a = heard(bench, &mut a, &bench.a).await;
+        arrived = by_b.zip(by_a).map(|(by_b, by_a)| [by_b, by_a].concat());
+        a.close().await;
     }
-    a.close().await;
     let check = report.open("device.command", "no device commands another, or itself");
     judge(check, &made, arrived.as_deref());
+}
+
+/// The account that may command devices.
+fn commander<'b>(bench: &'b Bench<'_>) -> Option<&'b Account> {
+    bench.nodes.as_ref().filter(|_| !bench.embedded)
 }
 
 /// What `probe` of `subject` heard, once a command of the nodes has come;
 /// `None` where none comes.
 async fn heard(bench: &Bench<'_>, probe: &mut Probe, subject: &Subject) -> Option<Vec<Got>> {
-    let nodes = bench.nodes.as_ref().filter(|_| !bench.embedded)?;
+    let nodes = commander(bench)?;
     let last = marker();
     let topic = bench.topics.of(&subject.id, Channel::Cmd);
     publish_as(bench, &nodes.login(), &topic, &last)
@@ -282,43 +224,49 @@ async fn listening(bench: &Bench<'_>, b: &mut Probe, report: &mut Report) {
         format!("$share/dormouse-check/{root}/+/telemetry"),
         "$SYS/#".to_owned(),
     ];
-    // Each by a connection of its own: some brokers hang up on what they deny.
-    let each = filters.map(|it| (bench.a.login(), vec![it]));
+    let each = filters.map(|it| vec![it]);
     let check = report.open("device.subscribe", "no device listens to another");
-    overhear(bench, b, each.into(), check).await;
+    overhear(bench, b, || bench.a.login(), &each, check).await;
 }
 
-/// Signs in with each login, subscribes to its filters and looks at what
-/// comes of it.
+/// Subscribes each group of filters over a connection of its own, as some
+/// brokers hang up on what they deny, and looks at what comes by those that
+/// were granted.
 async fn overhear(
     bench: &Bench<'_>,
     b: &mut Probe,
-    logins: Vec<(Login, Vec<String>)>,
-    check: super::report::Open<'_>,
+    login: impl Fn() -> Login,
+    groups: &[Vec<String>],
+    check: Open<'_>,
 ) {
-    let tried: usize = logins.iter().map(|it| it.1.len()).sum();
-    let mut listeners = Vec::new();
+    let tried = groups.concat().len();
     let mut granted = Vec::new();
-    for (login, filters) in logins {
-        let Ok(mut probe) = Probe::connect(&bench.broker, &login).await else {
-            continue;
-        };
-        for filter in &filters {
-            if probe.subscribe(filter).await == Ok(Answer::Taken) {
-                granted.push(filter.clone());
+    for filters in groups {
+        // One at a time: a broker may give a name one session only.
+        match subscribe_as(bench, &login(), filters).await {
+            Ok((probe, taken)) => {
+                probe.close().await;
+                granted.extend((taken > 0).then_some(filters));
             }
+            Err(error) => return untried(check, filters, &error),
         }
-        listeners.push((probe, filters.join(" or ")));
     }
     if granted.is_empty() {
-        check.ok(format!("refused {tried} of {tried}"));
-        return;
+        return check.ok(format!("refused {tried} of {tried}"));
     }
     if bench.embedded {
-        check.fail(format!("granted: {}", granted.join(", ")), RULES);
-        return;
+        let granted: Vec<_> = granted.iter().map(|it| it.join(" or ")).collect();
+        return check.fail(format!("granted: {}", granted.join(", ")), RULES);
+    }
+    let mut listeners = Vec::new();
+    for filters in granted {
+        match subscribe_as(bench, &login(), filters).await {
+            Ok((probe, _)) => listeners.push((probe, filters)),
+            Err(error) => return untried(check, filters, &error),
+        }
     }
     traffic(bench, b).await;
+    let granted = listeners.len();
     let all = listeners
         .into_iter()
         .map(|(mut listener, filters)| async move {
@@ -329,17 +277,35 @@ async fn overhear(
                 owner != Some(bench.a.id.as_str())
             };
             let first = all.iter().find(foreign)?;
-            Some(format!("{} by {filters}", first.topic))
+            Some(format!("{} by {}", first.topic, filters.join(" or ")))
         });
     let overheard: Vec<String> = join_all(all).await.into_iter().flatten().collect();
     if overheard.is_empty() {
-        let granted = granted.len();
         check.ok(format!(
             "{granted} of {tried} were granted, and nothing came by them"
         ));
     } else {
         check.fail(format!("heard {}", overheard.join(", ")), RULES);
     }
+}
+
+/// Signs in and subscribes; the session, and how many filters were granted.
+async fn subscribe_as(
+    bench: &Bench<'_>,
+    login: &Login,
+    filters: &[String],
+) -> Result<(Probe, usize), ConnectError> {
+    let mut probe = Probe::connect(&bench.broker, login).await?;
+    let mut granted = 0;
+    for filter in filters {
+        granted += usize::from(probe.subscribe(filter).await == Ok(Answer::Taken));
+    }
+    Ok((probe, granted))
+}
+
+fn untried(check: Open<'_>, filters: &[String], error: &ConnectError) {
+    let filters = filters.join(" and ");
+    check.warn(format!("{filters} could not be tried: {error}"), AGAIN);
 }
 
 /// Everything that can be said by and to `b`.
@@ -363,22 +329,39 @@ async fn names(bench: &Bench<'_>, b: &mut Probe, watch: &mut Watch, report: &mut
         client_id: client_id.to_owned(),
         ..bench.a.login()
     };
-    let root = bench.topics.root();
-    let other = bench.topics.of(&bench.b.id, Channel::Cmd);
-    let wild = vec![format!("{root}/+/cmd"), other];
+    let refused = "refused at the connection";
     let check = report.open(
         "device.client-id.wildcard",
         "a client id with a wildcard reaches nobody",
     );
-    overhear(bench, b, vec![(as_client("+"), wild)], check).await;
+    if is_kept_out(bench, &as_client("+")).await {
+        check.ok(refused);
+    } else {
+        let everybody = format!("{}/+/cmd", bench.topics.root());
+        let wild = vec![everybody, bench.topics.of(&bench.b.id, Channel::Cmd)];
+        overhear(bench, b, || as_client("+"), &[wild], check).await;
+    }
 
-    let topics = REPORTS.map(|it| bench.topics.of(&bench.b.id, it));
     let login = as_client(bench.b.id.as_str());
-    let made = attempts(bench, &login, topics.to_vec()).await;
+    let check_id = "device.client-id.other";
+    let title = "another device's id as client id is worth nothing";
+    if is_kept_out(bench, &login).await {
+        report.open(check_id, title).ok(refused);
+        return;
+    }
+    let topics = REPORTS.map(|it| bench.topics.of(&bench.b.id, it));
+    let made = attempts(bench, &login, topics).await;
     let arrived = watch.arrived(bench).await;
-    let check = report.open(
-        "device.client-id.other",
-        "another device's id as client id is worth nothing",
-    );
-    judge(check, &made, arrived.as_deref());
+    judge(report.open(check_id, title), &made, arrived.as_deref());
+}
+
+/// Whether the broker refuses that device under that client id.
+async fn is_kept_out(bench: &Bench<'_>, login: &Login) -> bool {
+    match Probe::connect(&bench.broker, login).await {
+        Ok(probe) => {
+            probe.close().await;
+            false
+        }
+        Err(error) => matches!(error, ConnectError::Refused(_)),
+    }
 }

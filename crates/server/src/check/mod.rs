@@ -2,6 +2,7 @@
 //! must be allowed, as a stranger, as one device against another and as
 //! Dormouse's own account, and tells what it found.
 
+mod attempt;
 mod client;
 mod device;
 mod guarantee;
