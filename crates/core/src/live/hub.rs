@@ -1,18 +1,16 @@
-//! Who watches what.
+//! Hands messages to those who watch.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use smallvec::SmallVec;
-use tokio::sync::Notify;
 
 use super::device::StatusMessage;
 use super::message::{LiveMessage, TelemetryMessage};
-use super::outbox::{About, Drained, Outbox};
+use super::outbox::{About, Drained};
 use super::reading::sample_messages;
 use super::topic::Topic;
+use super::watchers::{Interested, Watcher, Watchers, add};
 use crate::device::Reported;
 use crate::directory::Directory;
 use crate::ids::DeviceId;
@@ -30,33 +28,10 @@ pub struct LiveHub {
     watchers: RwLock<Watchers>,
 }
 
-#[derive(Default)]
-struct Watchers {
-    last_no: u64,
-    fleet: Vec<Arc<Watcher>>,
-    events: Vec<Arc<Watcher>>,
-    devices: HashMap<DeviceId, Vec<Arc<Watcher>>>,
-    places: Vec<(String, Arc<Watcher>)>,
-    /// Those that stand for watchers of other nodes: they hear of all that is
-    /// rare, whatever is watched elsewhere.
-    relays: Vec<Arc<Watcher>>,
-}
-
-#[derive(Default)]
-struct Watcher {
-    no: u64,
-    /// Whether it stands for the watchers of other nodes.
-    is_relay: bool,
-    outbox: Mutex<Outbox>,
-    arrived: Notify,
-}
-
 /// Nobody else can watch now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{WATCHERS_MAX} live connections are open already")]
 pub struct TooManyWatchers;
-
-type Interested<'w> = SmallVec<[&'w Arc<Watcher>; 8]>;
 
 impl LiveHub {
     /// A hub without watchers; `directory` tells where devices are.
@@ -111,10 +86,17 @@ impl LiveHub {
         })
     }
 
-    /// How many watch.
+    /// How many watch, those that stand for watchers of other nodes included.
     #[must_use]
     pub fn watchers(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// How many people watch at this node.
+    #[must_use]
+    pub fn own_watchers(&self) -> usize {
+        let relays = self.read().relays.len();
+        self.watchers().saturating_sub(relays)
     }
 
     /// Whether anybody watches `device`: ask before building a message that is
@@ -314,58 +296,6 @@ impl std::fmt::Debug for LiveHub {
         f.debug_struct("LiveHub")
             .field("watchers", &self.watchers())
             .finish_non_exhaustive()
-    }
-}
-
-fn add<'w>(found: &mut Interested<'w>, more: impl IntoIterator<Item = &'w Arc<Watcher>>) {
-    for watcher in more {
-        if !found.iter().any(|seen| seen.no == watcher.no) {
-            found.push(watcher);
-        }
-    }
-}
-
-impl Watchers {
-    fn add(&mut self, watcher: &Arc<Watcher>, topics: &[Topic]) {
-        for topic in topics {
-            let watcher = Arc::clone(watcher);
-            match topic {
-                Topic::Fleet => self.fleet.push(watcher),
-                Topic::Events => self.events.push(watcher),
-                Topic::Device(id) => self.devices.entry(id.clone()).or_default().push(watcher),
-                Topic::Location(place) => self.places.push((place.clone(), watcher)),
-            }
-        }
-    }
-
-    fn remove(&mut self, no: u64, topics: &[Topic]) {
-        for topic in topics {
-            match topic {
-                Topic::Fleet => self.fleet.retain(|it| it.no != no),
-                Topic::Events => self.events.retain(|it| it.no != no),
-                Topic::Device(id) => {
-                    if let Some(close) = self.devices.get_mut(id) {
-                        close.retain(|it| it.no != no);
-                        if close.is_empty() {
-                            self.devices.remove(id);
-                        }
-                    }
-                }
-                Topic::Location(_) => self.places.retain(|(_, it)| it.no != no),
-            }
-        }
-    }
-}
-
-impl Watcher {
-    fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, about: About, message: Bytes) {
-        if self.outbox().push(about, message) {
-            self.arrived.notify_one();
-        }
     }
 }
 

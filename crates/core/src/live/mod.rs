@@ -12,6 +12,7 @@ mod message;
 mod outbox;
 mod reading;
 mod topic;
+mod watchers;
 
 pub use device::{DeviceMessage, RemovedMessage, SocketMessage, StatusMessage};
 pub use hub::{LiveHub, Subscription, TooManyWatchers};

@@ -155,7 +155,7 @@ fn watching(services: &Services) -> Collector {
         let counts = services.presence.counts();
         gauge!("dormouse_devices_online").set(count(counts.online));
         gauge!("dormouse_devices_offline").set(count(counts.offline));
-        gauge!("dormouse_live_watchers").set(count(services.live.watchers()));
+        gauge!("dormouse_live_watchers").set(count(services.live.own_watchers()));
         counter!("dormouse_events_dropped_total").absolute(services.events.dropped());
         counter!("dormouse_command_evidence_dropped_total").absolute(services.dispatcher.dropped());
     })

@@ -275,6 +275,7 @@ async fn watchers_of_every_node_hear_what_any_node_measures() {
     add(&a, "two", "B/1").await;
     b.nodes.parts.registry.refresh().await.unwrap();
     a.measure("one", 1);
+    assert_eq!(a.live().own_watchers(), 0);
     assert!(!a.live().wants(&one()), "nobody watches: no readings");
     assert!(a.live().wants_commands(&one()), "what is rare always is");
 
