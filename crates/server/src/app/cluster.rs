@@ -98,7 +98,8 @@ async fn keep(keeper: LeaseKeeper, stop: CancellationToken) -> anyhow::Result<()
     let mut ticks = tokio::time::interval(LEASE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let renewed = tokio::time::timeout(LEASE_TTL, keeper.attempt()).await;
+        // One that takes longer may have ended here by the time it is granted.
+        let renewed = tokio::time::timeout(LEASE_TTL / 2, keeper.attempt()).await;
         // While the database is away nobody else can take it either.
         if matches!(renewed, Ok(Ok(()))) && keeper.held().is_none() {
             bail!("database.url: another node has taken this one's place on the database");
