@@ -203,6 +203,12 @@ impl Services {
             };
             loops.spawn(tasks);
         }
+        if let Some(shared) = &self.hot.shared {
+            let emptied = shared.redis.emptied();
+            let dispatcher = Arc::clone(&self.dispatcher);
+            let refill = upkeep::refill_index(dispatcher, emptied, tasks.stopping());
+            tasks.spawn("commands: index", refill);
+        }
     }
 
     /// Starts the loops that drive the services.

@@ -1,10 +1,18 @@
 //! Keeps the dispatcher's loop turning.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dormouse_core::clock::Clock;
-use dormouse_core::services::dispatcher::DispatchLoop;
+use dormouse_core::services::dispatcher::{DispatchLoop, Dispatcher};
+use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+
+use super::said::Said;
+
+/// How soon an index that could not be filled again is tried once more.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Turns `commands` whenever something comes in or is due, until `stop`. A
 /// turn that began is finished; requests that still wait are refused.
@@ -13,7 +21,7 @@ pub async fn keep(mut commands: DispatchLoop, clock: Arc<dyn Clock>, stop: Cance
         let due = commands.next_due();
         let reached = async {
             match due {
-                Some(due) => tokio::time::sleep(due.since(clock.instant())).await,
+                Some(due) => sleep(due.since(clock.instant())).await,
                 None => std::future::pending().await,
             }
         };
@@ -24,4 +32,26 @@ pub async fn keep(mut commands: DispatchLoop, clock: Arc<dyn Clock>, stop: Cance
         }
         commands.turn().await;
     }
+}
+
+/// Fills the index of commands again whenever `emptied` says that it came back
+/// empty, until `stop`.
+///
+/// # Errors
+/// Never: what fails is tried again.
+pub async fn refill_index(
+    dispatcher: Arc<Dispatcher>,
+    mut emptied: watch::Receiver<u64>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut said = Said::new("the index of commands");
+    while let Some(Ok(())) = stop.run_until_cancelled(emptied.changed()).await {
+        while said.note(&dispatcher.refill_index().await) {
+            if stop.run_until_cancelled(sleep(AGAIN)).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+    stop.cancelled().await;
+    Ok(())
 }

@@ -8,7 +8,7 @@ mod nodes;
 mod said;
 mod services;
 
-pub use commands::keep as commands;
+pub use commands::{keep as commands, refill_index};
 pub use history::{periods, retention};
 pub use intake::{describe as describe_intake, keep as intake, tell as tell_intake};
 pub use nodes::{Duty, NodeLoops};

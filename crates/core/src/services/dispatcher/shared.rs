@@ -118,6 +118,24 @@ impl Dispatcher {
         }
     }
 
+    /// Arms and shows every pending command again: the index came back empty.
+    /// Any number of nodes may do so; a deadline that passed is harmless.
+    ///
+    /// # Errors
+    /// When the store or the index does not answer.
+    pub async fn refill_index(&self) -> Result<(), PortError> {
+        let Some(nodes) = &self.nodes else {
+            return Ok(());
+        };
+        let pending = self.store.pending().await?;
+        let deadlines: Vec<_> = pending.iter().map(|it| (it.id, it.deadline_at)).collect();
+        nodes.index.arm(&deadlines).await?;
+        for command in &pending {
+            nodes.index.show(command);
+        }
+        Ok(())
+    }
+
     /// Takes over overdue commands that the index knows nothing of. Call it
     /// every few seconds on one node.
     ///

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::engines::Engines;
 use super::lamp::Lamp;
+use crate::strip::Strip;
 use crate::strips::Strips;
 use crate::support::{Server, eventually};
 
@@ -17,6 +18,12 @@ async fn without_redis_commands_are_refused_and_samples_are_kept() {
     let mut strips = Strips::start_paced(&nodes[0], 6).await;
     strips.wait_for(300).await;
     switched(&nodes[0], 1).await;
+    let password = nodes[0].add_device("mute", 1).await;
+    let _mute = Strip::online(&nodes[0], "mute", &password, 1).await;
+    let path = "/api/v1/devices/mute/sockets/1/commands";
+    let body = json!({"action": "on", "timeoutMs": 60_000, "sendOffline": true});
+    let pending = nodes[0].post(path, body).await;
+    let pending = format!("cmd:{}", pending["cmdId"].as_str().unwrap());
 
     engines.redis.kill().unwrap();
     part_is(&nodes[0], "redis", "down").await;
@@ -36,6 +43,11 @@ async fn without_redis_commands_are_refused_and_samples_are_kept() {
         part_is(node, "redis", "ok").await;
         switched(node, 3).await;
     }
+    eventually("Redis shows what was pending before", async || {
+        let state = engines.redis.cli(&["HGET", &pending, "state"]);
+        (state.ok()? == "pending").then_some(())
+    })
+    .await;
     strips.finish().await;
     strips.account(&nodes[1]).await;
     assert_eq!(lamp.executed().len(), 3);

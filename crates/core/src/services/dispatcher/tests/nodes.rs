@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::command::ItemResult;
 use crate::command::{Evidence, Refusal, State};
 use crate::memory::{MemoryExchange, MemoryHub, MemoryIndex};
-use crate::ports::nodes::{Exchange, Heard as News, NodeId};
+use crate::ports::nodes::{CommandIndex, Exchange, Heard as News, NodeId};
 use crate::services::nodes::Hint;
 
 /// The nodes of one site. One that was killed stays in the list, for what it
@@ -184,6 +184,17 @@ async fn one_pending_command_per_socket_whichever_node_is_asked() {
     site.advance(7 * SECOND).await;
     assert_eq!(site.state(second).await, State::Timeout);
     assert_eq!(site.told(second), 1);
+}
+
+#[tokio::test]
+async fn an_index_that_came_back_empty_is_filled_again() {
+    let mut site = Site::new(2);
+    let id = site.world(0).sent(1, 1, Action::On).await;
+    let end = site.clock.now() + 60 * SECOND;
+    assert_eq!(site.index.claim(end, 10).await.unwrap(), [id]);
+    assert_eq!(site.index.claim(end, 10).await.unwrap(), []);
+    site.world(1).dispatcher.refill_index().await.unwrap();
+    assert_eq!(site.index.claim(end, 10).await.unwrap(), [id]);
 }
 
 #[tokio::test]
