@@ -23,7 +23,7 @@ use crate::progress::{Unit, Watch};
 use crate::store::postgres::Postgres;
 use batch::Batch;
 use source::{Source, Sums};
-use tables::{TABLES, Table};
+use tables::{Table, tables};
 use target::Target;
 
 /// Rows that travel together.
@@ -73,7 +73,7 @@ async fn fill(
     target: &mut Target,
     watch: &mut dyn Watch,
 ) -> anyhow::Result<Moved> {
-    for table in TABLES {
+    for table in tables() {
         copy(source, target, table, watch).await?;
     }
     let moved = verify(source, target, watch).await?;
@@ -121,9 +121,9 @@ async fn verify(
     target: &Target,
     watch: &mut dyn Watch,
 ) -> anyhow::Result<Moved> {
-    let steps = TABLES.len() as u64 + 1;
-    let mut tables = Vec::new();
-    for (at, table) in TABLES.iter().enumerate() {
+    let steps = tables().count() as u64 + 1;
+    let mut moved = Vec::new();
+    for (at, table) in tables().enumerate() {
         watch.at("comparing", at as u64, steps, Unit::Rows)?;
         let (there, here) = (source.count(table)?, target.count(table).await?);
         ensure!(
@@ -131,7 +131,7 @@ async fn verify(
             "{}: {there} rows in SQLite, {here} in PostgreSQL: somebody wrote to one of them meanwhile; empty the database and begin again",
             table.name
         );
-        tables.push((table.name, here));
+        moved.push((table.name, here));
     }
     watch.at("comparing", steps - 1, steps, Unit::Rows)?;
     let reading = Arc::clone(source);
@@ -145,7 +145,7 @@ async fn verify(
     }
     watch.at("comparing", steps, steps, Unit::Rows)?;
     Ok(Moved {
-        tables,
+        tables: moved,
         devices: here.len(),
     })
 }

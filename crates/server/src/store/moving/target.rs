@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 use super::batch::{Batch, Values};
 use super::kind::Wire;
 use super::source::{Source, Sums};
-use super::tables::{TABLES, Table};
+use super::tables::{Table, tables};
 use crate::store::postgres::{PartKeeper, Postgres};
 
 /// Where the copying notes how far it is.
@@ -106,7 +106,7 @@ impl Target {
     }
 
     async fn refuse_occupied(&self) -> anyhow::Result<()> {
-        for table in TABLES {
+        for table in tables() {
             let sql = format!("SELECT EXISTS (SELECT FROM {})", table.name);
             if self.client.query_one(&sql, &[]).await?.get(0) {
                 bail!(
