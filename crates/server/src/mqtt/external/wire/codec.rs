@@ -1,125 +1,40 @@
-//! The few packets that the link needs, in either version of the protocol.
+//! Encodes what the link sends and finds what it is sent.
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
-use dormouse_core::secret::Secret;
 use rmqtt_codec::types::{MQTT_LEVEL_311, Protocol, Publish, QoS};
 use rmqtt_codec::{v3, v5};
 use tokio_util::codec::{Decoder as _, Encoder as _};
 
-use super::problem::LinkError;
+use super::super::problem::LinkError;
+use super::incoming::{from_v3, from_v5};
+use super::{Hello, Incoming, Version};
 
 /// The largest packet that is taken, bytes: a body of 32 KiB, its topic and
 /// its properties. In MQTT 5 the broker is told and leaves out larger ones.
 const MAX_PACKET: NonZeroU32 = NonZeroU32::MIN.saturating_add(64 * 1024 - 1);
-/// Reasons from here on are refusals.
-const REFUSAL: u8 = 0x80;
-/// Bytes of fixed header, identifier and reason of an acknowledgement.
+/// The first byte of an acknowledgement.
 const PUBACK: u8 = 0x40;
-
-/// A version of MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
-    /// MQTT 5
-    V5,
-    /// MQTT 3.1.1
-    V311,
-}
-
-impl std::fmt::Display for Version {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::V5 => "MQTT 5",
-            Self::V311 => "MQTT 3.1.1",
-        })
-    }
-}
-
-/// How a session is opened.
-#[derive(Debug, Clone)]
-pub(super) struct Hello {
-    pub(super) client_id: String,
-    pub(super) username: String,
-    pub(super) password: Option<Secret>,
-    pub(super) keep_alive: Duration,
-    /// Whether what the broker holds of this client is forgotten.
-    pub(super) clean: bool,
-    /// How long the broker keeps the session without us.
-    pub(super) expiry: Duration,
-    /// Whether it will have a shared subscription.
-    pub(super) shared: bool,
-    /// How many messages the broker may have on their way to us.
-    pub(super) receive_max: NonZeroU16,
-}
-
-/// What a broker says when it lets us in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Welcome {
-    /// Whether it had kept the session.
-    pub(super) session_present: bool,
-    pub(super) shared: bool,
-    pub(super) wildcards: bool,
-    pub(super) qos1: bool,
-    /// How long it keeps the session, where it says so.
-    pub(super) expiry: Option<Duration>,
-    /// How many messages may be on their way to it.
-    pub(super) receive_max: u16,
-    pub(super) keep_alive: Option<Duration>,
-}
-
-/// A message from the broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) topic: ByteString,
-    pub(super) payload: Bytes,
-    pub(super) retained: bool,
-    pub(super) id: Option<NonZeroU16>,
-}
-
-/// What a broker sends us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Incoming {
-    Welcome(Welcome),
-    /// CONNACK with a reason against us.
-    Unwelcome {
-        code: u8,
-    },
-    Message(Message),
-    /// PUBACK
-    Taken {
-        id: NonZeroU16,
-        refused: Option<u8>,
-    },
-    /// SUBACK: for each filter whether it was granted, or why not.
-    Subscribed(Vec<Result<(), u8>>),
-    /// UNSUBACK
-    Unsubscribed,
-    Pong,
-    /// DISCONNECT (MQTT 5)
-    Closed {
-        code: u8,
-    },
-}
 
 /// Encodes and decodes in the version chosen at the start.
 #[derive(Debug)]
-pub(super) enum Codec {
+pub(in super::super) enum Codec {
     V5(v5::Codec),
     V311(v3::Codec),
 }
 
 impl Codec {
-    pub(super) fn new(version: Version) -> Self {
+    pub(in super::super) fn new(version: Version) -> Self {
         match version {
             Version::V5 => Self::V5(v5::Codec::new(MAX_PACKET.get(), 0)),
             Version::V311 => Self::V311(v3::Codec::new(MAX_PACKET.get())),
         }
     }
 
-    pub(super) const fn version(&self) -> Version {
+    pub(in super::super) const fn version(&self) -> Version {
         match self {
             Self::V5(_) => Version::V5,
             Self::V311(_) => Version::V311,
@@ -127,7 +42,11 @@ impl Codec {
     }
 
     /// Appends CONNECT.
-    pub(super) fn connect(&mut self, hello: &Hello, out: &mut BytesMut) -> Result<(), LinkError> {
+    pub(in super::super) fn connect(
+        &mut self,
+        hello: &Hello,
+        out: &mut BytesMut,
+    ) -> Result<(), LinkError> {
         let keep_alive = u16::try_from(hello.keep_alive.as_secs()).unwrap_or(u16::MAX);
         let client_id = hello.client_id.as_str().into();
         let named = !hello.username.is_empty();
@@ -169,7 +88,7 @@ impl Codec {
 
     /// Appends a PUBLISH of QoS 1, never retained; the broker drops it after
     /// `expiry` (MQTT 5).
-    pub(super) fn publish(
+    pub(in super::super) fn publish(
         &mut self,
         topic: &str,
         payload: &Bytes,
@@ -202,7 +121,7 @@ impl Codec {
     /// Appends SUBSCRIBE at QoS 1. Replays of retained messages carry the
     /// retained flag, passed-on ones do not; unless `replay`, there are none
     /// (MQTT 5).
-    pub(super) fn subscribe(
+    pub(in super::super) fn subscribe(
         &mut self,
         filters: &[String],
         replay: bool,
@@ -240,7 +159,7 @@ impl Codec {
     }
 
     /// Appends UNSUBSCRIBE.
-    pub(super) fn unsubscribe(
+    pub(in super::super) fn unsubscribe(
         &mut self,
         filters: &[String],
         packet_id: NonZeroU16,
@@ -267,7 +186,7 @@ impl Codec {
     }
 
     /// Appends PUBACK; a refusal has a reason in MQTT 5 alone.
-    pub(super) fn acknowledge(&self, id: NonZeroU16, refused: bool, out: &mut BytesMut) {
+    pub(in super::super) fn acknowledge(&self, id: NonZeroU16, refused: bool, out: &mut BytesMut) {
         let with_reason = refused && self.version() == Version::V5;
         out.put_slice(&[PUBACK, if with_reason { 3 } else { 2 }]);
         out.put_u16(id.get());
@@ -277,12 +196,12 @@ impl Codec {
     }
 
     /// Appends PINGREQ.
-    pub(super) fn ping(out: &mut BytesMut) {
+    pub(in super::super) fn ping(out: &mut BytesMut) {
         out.put_slice(&[0xC0, 0x00]);
     }
 
     /// Appends DISCONNECT; with `forget`, the session ends with it (MQTT 5).
-    pub(super) fn disconnect(&self, forget: bool, out: &mut BytesMut) {
+    pub(in super::super) fn disconnect(&self, forget: bool, out: &mut BytesMut) {
         if forget && self.version() == Version::V5 {
             // Normal disconnection with a session expiry interval of 0.
             out.put_slice(&[0xE0, 0x07, 0x00, 0x05, 0x11, 0, 0, 0, 0]);
@@ -292,7 +211,10 @@ impl Codec {
     }
 
     /// Takes one whole packet from the front of `input`, if it is there.
-    pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Incoming>, LinkError> {
+    pub(in super::super) fn decode(
+        &mut self,
+        input: &mut BytesMut,
+    ) -> Result<Option<Incoming>, LinkError> {
         match self {
             Self::V5(codec) => match codec.decode(input)? {
                 Some((packet, _)) => from_v5(packet).map(Some),
@@ -305,123 +227,8 @@ impl Codec {
         }
     }
 }
-
-/// Whether `answer` to an MQTT 5 CONNECT is that of a broker without MQTT 5.
-pub(super) fn knows_no_v5(answer: &[u8]) -> bool {
-    const UNSUPPORTED_V5: u8 = 0x84;
-    match answer {
-        [0x20, 0x02, _, 0x01, ..] => true,
-        [0x20, _, _, code, ..] => *code == UNSUPPORTED_V5,
-        _ => false,
-    }
-}
-
 /// Whole seconds, rounded up.
 fn seconds(duration: Duration) -> u32 {
     let whole = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     u32::try_from(whole).unwrap_or(u32::MAX)
-}
-
-fn message(publish: Publish) -> Result<Incoming, LinkError> {
-    if publish.qos == QoS::ExactlyOnce {
-        return Err(LinkError::Unexpected("a message of QoS 2"));
-    }
-    Ok(Incoming::Message(Message {
-        topic: publish.topic,
-        // The decoder's buffer would stay alive as long as the message.
-        payload: Bytes::copy_from_slice(&publish.payload),
-        retained: publish.retain,
-        id: publish.packet_id,
-    }))
-}
-
-fn from_v5(packet: v5::Packet) -> Result<Incoming, LinkError> {
-    use v5::Packet as P;
-    Ok(match packet {
-        P::ConnectAck(ack) => match u8::from(ack.reason_code) {
-            0 => Incoming::Welcome(Welcome {
-                session_present: ack.session_present,
-                shared: ack.shared_subscription_available,
-                wildcards: ack.wildcard_subscription_available,
-                qos1: ack.max_qos != QoS::AtMostOnce,
-                expiry: ack
-                    .session_expiry_interval_secs
-                    .map(|it| Duration::from_secs(it.into())),
-                receive_max: ack.receive_max.get(),
-                keep_alive: ack
-                    .server_keepalive_sec
-                    .map(|it| Duration::from_secs(it.into())),
-            }),
-            code => Incoming::Unwelcome { code },
-        },
-        P::Publish(publish) => message(*publish)?,
-        P::PublishAck(ack) => Incoming::Taken {
-            id: ack.packet_id,
-            refused: Some(ack.reason_code.into()).filter(|it| *it >= REFUSAL),
-        },
-        P::SubscribeAck(ack) => Incoming::Subscribed(
-            ack.status
-                .into_iter()
-                .map(|reason| match u8::from(reason) {
-                    code if code >= REFUSAL => Err(code),
-                    _ => Ok(()),
-                })
-                .collect(),
-        ),
-        P::UnsubscribeAck(_) => Incoming::Unsubscribed,
-        P::PingResponse => Incoming::Pong,
-        P::Disconnect(end) => Incoming::Closed {
-            code: end.reason_code.into(),
-        },
-        P::Connect(_)
-        | P::PublishReceived(_)
-        | P::PublishRelease(_)
-        | P::PublishComplete(_)
-        | P::Subscribe(_)
-        | P::Unsubscribe(_)
-        | P::PingRequest
-        | P::Auth(_) => return Err(LinkError::Unexpected("a packet that servers do not send")),
-    })
-}
-
-fn from_v3(packet: v3::Packet) -> Result<Incoming, LinkError> {
-    use v3::Packet as P;
-    Ok(match packet {
-        P::ConnectAck(ack) => match u8::from(ack.return_code) {
-            0 => Incoming::Welcome(Welcome {
-                session_present: ack.session_present,
-                shared: true,
-                wildcards: true,
-                qos1: true,
-                expiry: None,
-                receive_max: u16::MAX,
-                keep_alive: None,
-            }),
-            code => Incoming::Unwelcome { code },
-        },
-        P::Publish(publish) => message(*publish)?,
-        P::PublishAck { packet_id } => Incoming::Taken {
-            id: packet_id,
-            refused: None,
-        },
-        P::SubscribeAck { status, .. } => Incoming::Subscribed(
-            status
-                .into_iter()
-                .map(|it| match it {
-                    v3::SubscribeReturnCode::Success(_) => Ok(()),
-                    v3::SubscribeReturnCode::Failure => Err(REFUSAL),
-                })
-                .collect(),
-        ),
-        P::UnsubscribeAck { .. } => Incoming::Unsubscribed,
-        P::PingResponse => Incoming::Pong,
-        P::Connect(_)
-        | P::PublishReceived { .. }
-        | P::PublishRelease { .. }
-        | P::PublishComplete { .. }
-        | P::Subscribe { .. }
-        | P::Unsubscribe { .. }
-        | P::PingRequest
-        | P::Disconnect => return Err(LinkError::Unexpected("a packet that servers do not send")),
-    })
 }
