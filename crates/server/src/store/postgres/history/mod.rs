@@ -9,6 +9,7 @@
 
 mod absorb;
 mod columns;
+mod fleet;
 mod hold;
 mod intake;
 mod late;

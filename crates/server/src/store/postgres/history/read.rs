@@ -1,4 +1,4 @@
-//! Reading history: what the tables hold and what the tails add to it, in one
+//! Reading one series: what the tables hold and what the tails add to it, in one
 //! statement, so that both are of one moment.
 
 use std::ops::Range;
@@ -6,9 +6,9 @@ use std::ops::Range;
 use dormouse_core::clock::Timestamp;
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::ports::PortError;
-use dormouse_core::ports::history::{FleetEnergy, Floors, PeriodSince, SeriesId};
+use dormouse_core::ports::history::{Floors, PeriodSince, SeriesId};
 use dormouse_core::ports::journal::{JournalPosition, Progress};
-use dormouse_core::rollup::{Bucket, BucketAt, Energy, Level, Tail, add_up};
+use dormouse_core::rollup::{BucketAt, Level, Tail, add_up};
 use dormouse_core::sample::Sample;
 use dormouse_core::site::Days;
 use tokio_postgres::types::{ToSql, Type};
@@ -17,7 +17,7 @@ use tokio_postgres::{Client, Row};
 use super::super::convert::{Moment, key_from, key_sql, limit};
 use super::super::pool::{get, in_time};
 use super::PostgresHistory;
-use super::columns::{BUCKET_ARRAYS, SAMPLE_ARRAYS, bound, buckets, samples, socket};
+use super::columns::{BUCKET_ARRAYS, SAMPLE_ARRAYS, bound, buckets, samples};
 use super::hold::read_floors;
 use super::levels::{day, quarter_start, table, time_column};
 
@@ -75,7 +75,7 @@ impl PostgresHistory {
     }
 
     /// The part of `range` that retention has not hidden.
-    async fn seen(
+    pub(super) async fn seen(
         &self,
         level: Level,
         mut range: Range<Timestamp>,
@@ -177,109 +177,6 @@ impl PostgresHistory {
         })
     }
 
-    /// The energy of every series in the buckets that start in `range`.
-    pub(super) async fn read_fleet(
-        &self,
-        level: Level,
-        range: Range<Timestamp>,
-    ) -> Result<Vec<FleetEnergy>, PortError> {
-        let range = self.seen(level, range).await?;
-        if range.start >= range.end {
-            return Ok(Vec::new());
-        }
-        let (from, until) = self.bounds(level, &range);
-        let start = match level {
-            Level::Minute => "b.ts, 0::int2, NULL::int4",
-            Level::Quarter => "b.hour, b.quarter, NULL::int4",
-            Level::Day => "NULL::timestamptz, 0::int2, b.day - date '1970-01-01'",
-        };
-        let sql = format!(
-            "SELECT b.device, b.socket, {start}, b.metered_dwh, b.bridged_dwh, b.reset_dwh, \
-                 b.integrated_dwms, NULL::bytea \
-             FROM {} AS b WHERE {} \
-             UNION ALL SELECT device, 0::int2, NULL, 0::int2, NULL, 0, 0, 0, 0, tail \
-             FROM intake WHERE tail IS NOT NULL",
-            table(level),
-            between(level, "$1", "$2"),
-        );
-        let client = self.db.connection().await?;
-        let values: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&*from, key_type(level)), (&*until, key_type(level))];
-        let rows = in_time(client.query_typed(&sql, &values)).await?;
-        drop(client);
-        let mut fleet = Vec::with_capacity(rows.len());
-        let mut days = Days::new(self.zone.clone());
-        for row in &rows {
-            self.fleet_row(level, row, &mut days, &mut fleet)?;
-        }
-        fleet.retain(|it| range.contains(&it.start));
-        fleet.sort_by_key(|it| (it.series, it.start));
-        fleet.dedup_by(|later, earlier| {
-            let same = later.series == earlier.series && later.start == earlier.start;
-            if same {
-                earlier.energy.add(&later.energy);
-            }
-            same
-        });
-        let energy = |it: SeriesEnergy| FleetEnergy {
-            series: it.series,
-            start: it.start,
-            energy_wh: it.energy.total_wh(),
-        };
-        Ok(fleet.into_iter().map(energy).collect())
-    }
-
-    /// Reads one bucket, or a device's tail, where its column is not null.
-    fn fleet_row(
-        &self,
-        level: Level,
-        row: &Row,
-        days: &mut Days,
-        fleet: &mut Vec<SeriesEnergy>,
-    ) -> Result<(), PortError> {
-        let device = key_from(get(row, 0)?);
-        let tail: Option<&[u8]> = get(row, 9)?;
-        if tail.is_some() {
-            for (socket, tail) in read_tail(row, 9, device)?.iter() {
-                let series = SeriesId { device, socket };
-                for at in level.of_minutes(tail.pending.as_slice(), days) {
-                    if !at.bucket.is_empty() {
-                        let Bucket { energy, .. } = at.bucket;
-                        let start = at.start;
-                        fleet.push(SeriesEnergy {
-                            series,
-                            start,
-                            energy,
-                        });
-                    }
-                }
-            }
-            return Ok(());
-        }
-        let number: Option<i32> = get(row, 4)?;
-        let start = match (get(row, 2)?, number) {
-            (Some(hour), _) => quarter_start(hour, get(row, 3)?),
-            (None, number) => self.zone.start_of(day(number.unwrap_or_default())),
-        };
-        let energy = Energy {
-            metered_dwh: get(row, 5)?,
-            bridged_dwh: get(row, 6)?,
-            reset_dwh: get(row, 7)?,
-            integrated_dwms: get(row, 8)?,
-            ..Energy::default()
-        };
-        let series = SeriesId {
-            device,
-            socket: socket(get(row, 1)?)?,
-        };
-        fleet.push(SeriesEnergy {
-            series,
-            start,
-            energy,
-        });
-        Ok(())
-    }
-
     pub(super) async fn read_progress(&self) -> Result<Option<Progress>, PortError> {
         let sql = "SELECT journal, byte FROM journals ORDER BY written_at DESC LIMIT 1";
         let Some(row) = self.db.query_opt(sql, &[]).await? else {
@@ -327,12 +224,6 @@ async fn ask_once(
     in_time(client.query_typed_one(sql, values)).await
 }
 
-struct SeriesEnergy {
-    series: SeriesId,
-    start: Timestamp,
-    energy: Energy,
-}
-
 /// A journal's position from its two columns.
 pub(super) fn position(row: &Row) -> Result<JournalPosition, PortError> {
     let (journal, byte): (i64, i64) = (get(row, 0)?, get(row, 1)?);
@@ -368,7 +259,7 @@ pub(super) const fn key_type(level: Level) -> Type {
 }
 
 /// The condition that a bucket starts in a range, or a little outside.
-fn between(level: Level, from: &str, until: &str) -> String {
+pub(super) fn between(level: Level, from: &str, until: &str) -> String {
     let column = time_column(level);
     match level {
         Level::Minute => format!("b.{column} >= {from} AND b.{column} < {until}"),
