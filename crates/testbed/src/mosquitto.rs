@@ -62,6 +62,18 @@ impl Mosquitto {
     /// # Errors
     /// When Mosquitto is not installed or does not come up.
     pub fn start(options: &Options) -> anyhow::Result<Self> {
+        let broker = Self::unconfigured()?;
+        broker.configure(options)?;
+        broker.resume()?;
+        Ok(broker)
+    }
+
+    /// A broker that does not run yet and has no configuration, but its ports
+    /// and the files of [`Tls::Mutual`].
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn unconfigured() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("dormouse-mosquitto-")
             .tempdir()?;
@@ -71,9 +83,22 @@ impl Mosquitto {
             folder,
             running: Mutex::new(None),
         };
-        broker.configure(options)?;
-        broker.resume()?;
+        broker.write_certificates()?;
         Ok(broker)
+    }
+
+    /// Takes the configuration that somebody else wrote into the folder as
+    /// `mosquitto.conf`, and starts with it.
+    ///
+    /// # Errors
+    /// When it cannot be read or does not work.
+    pub fn resume_as_configured(&self) -> anyhow::Result<()> {
+        let file = self.file("mosquitto.conf");
+        let configuration = std::fs::read_to_string(&file)?;
+        // Another user could not read the folder.
+        let user = if running_as_root() { "user root\n" } else { "" };
+        std::fs::write(&file, format!("{user}{configuration}"))?;
+        self.resume()
     }
 
     /// Writes the configuration anew, for the next [`Mosquitto::resume`].
@@ -104,7 +129,6 @@ impl Mosquitto {
         lines.push_str(&options.settings.replace("{folder}", &folder.to_string()));
         writeln!(lines, "\nlistener {} 127.0.0.1", self.port)?;
         if options.tls != Tls::None {
-            self.write_certificates()?;
             writeln!(
                 lines,
                 "listener {} 127.0.0.1\ncafile {folder}/ca.pem\ncertfile {folder}/server.pem\n\
@@ -205,9 +229,6 @@ impl Mosquitto {
     }
 
     fn write_certificates(&self) -> anyhow::Result<()> {
-        if self.file("ca.pem").exists() {
-            return Ok(());
-        }
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;

@@ -128,6 +128,21 @@ impl Strip {
         refused.await.expect("the broker answers in time")
     }
 
+    /// What a broker says to somebody that it does not let in; `None` where it
+    /// lets it in.
+    pub(crate) async fn refused_by(
+        broker: (String, u16),
+        id: &str,
+        password: &str,
+    ) -> Option<String> {
+        let mut options = MqttOptions::new(id, broker.0, broker.1);
+        options.set_credentials(id, password);
+        let mut strip = Self::new(id, options);
+        let answer = tokio::time::timeout(PATIENCE, strip.events.poll()).await;
+        let answer = answer.expect("the broker answers in time");
+        answer.err().map(|error| error.to_string())
+    }
+
     async fn until_connected(&mut self) {
         self.until(|event| matches!(event, Event::Incoming(Packet::ConnAck(_))))
             .await;

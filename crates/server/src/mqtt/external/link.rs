@@ -242,7 +242,7 @@ impl SessionControl for NoRevocation {
         tracing::warn!(
             device_id = %device,
             ?reason,
-            "this broker cannot be told to end the device's session; end it there"
+            "this node has no way to end a session at the broker; where no other node keeps the broker's files, end it there"
         );
     }
 }

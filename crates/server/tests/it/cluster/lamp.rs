@@ -6,23 +6,31 @@ use std::time::Duration;
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::support::Server;
+use crate::support::{PATIENCE, Server};
 
 /// How soon it connects again.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// A strip with four sockets on the broker of a site.
 pub(super) struct Lamp {
+    id: String,
     executed: Arc<Mutex<Vec<String>>>,
+    client: AsyncClient,
     _network: JoinSet<()>,
 }
 
 impl Lamp {
     /// Connects, listens for commands, and says that it is there.
     pub(super) async fn connect(node: &Server, id: &str, password: &str) -> Self {
-        let (host, port) = node.mqtt();
-        let mut options = MqttOptions::new(id, host, port);
+        let broker = node.mqtt();
+        Self::connect_to(broker, id, password).await
+    }
+
+    /// [`Lamp::connect`] to a broker's host and port.
+    pub(super) async fn connect_to(broker: (String, u16), id: &str, password: &str) -> Self {
+        let mut options = MqttOptions::new(id, broker.0, broker.1);
         options.set_credentials(id, password);
         options.set_keep_alive(Duration::from_secs(5));
         options.set_clean_session(false);
@@ -31,10 +39,11 @@ impl Lamp {
             .subscribe(format!("dorm/{id}/cmd"), QoS::AtLeastOnce)
             .await
             .unwrap();
-        while !matches!(
-            events.poll().await.unwrap(),
-            Event::Incoming(Packet::SubAck(_))
-        ) {}
+        let subscribed = async {
+            // The broker may have to hear of the device first.
+            while !matches!(events.poll().await, Ok(Event::Incoming(Packet::SubAck(_)))) {}
+        };
+        timeout(PATIENCE, subscribed).await.unwrap();
         let sockets: Vec<Value> = (1..=4)
             .map(|socket| json!({"socketId": socket, "on": false}))
             .collect();
@@ -43,11 +52,19 @@ impl Lamp {
         publish(&client, id, "status", &status).await;
         let executed = Arc::<Mutex<Vec<String>>>::default();
         let mut network = JoinSet::new();
-        network.spawn(obey(client, events, id.to_owned(), Arc::clone(&executed)));
+        let obeying = obey(client.clone(), events, id.to_owned(), Arc::clone(&executed));
+        network.spawn(obeying);
         Self {
+            id: id.to_owned(),
             executed,
+            client,
             _network: network,
         }
+    }
+
+    /// Says what it measures.
+    pub(super) async fn measure(&self, reading: &Value) {
+        publish(&self.client, &self.id, "telemetry", reading).await;
     }
 
     /// The commands executed so far, repeats included.

@@ -1,6 +1,7 @@
 //! Three nodes on one Mosquitto, one Redis and one PostgreSQL behave as one.
 
 mod engines;
+mod guarded;
 mod lamp;
 mod outages;
 mod soak;
