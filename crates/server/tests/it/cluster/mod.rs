@@ -2,6 +2,7 @@
 
 mod engines;
 mod guarded;
+mod kinds;
 mod lamp;
 mod outages;
 mod soak;
