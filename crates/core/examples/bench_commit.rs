@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use dormouse_core::clock::Timestamp;
-use dormouse_core::decode::{Ack, Status};
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::memory::{MemoryDirectory, MemoryHot, MemoryJournal};
 use dormouse_core::ports::PortError;
@@ -17,27 +16,13 @@ use dormouse_core::ports::intake::{
     InboxVersion, IntakeBatch, IntakeStore, IntakeTransaction, StoredInbox,
 };
 use dormouse_core::ports::journal::{JournalPosition, Receipt};
-use dormouse_core::record::EventRecord;
-use dormouse_core::sample::Sample;
-use dormouse_core::services::ingest::{Downstream, Inbound};
+use dormouse_core::services::ingest::Inbound;
 use dormouse_core::services::intake::{Committer, CommitterParts, WayIn};
 use dormouse_core::topic::Channel;
 
 const MESSAGES: u32 = 300_000;
 const DEVICES: u32 = 1000;
 const START_MS: i64 = 1_767_323_045_000;
-
-struct Deaf;
-
-impl Downstream for Deaf {
-    fn seen(&self, _: DeviceKey, _: Timestamp) {}
-    fn samples(&self, _: DeviceKey, _: &[Sample]) {}
-    fn status(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-    fn restored(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-    fn will(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-    fn ack(&self, _: DeviceKey, _: &Ack, _: Timestamp, _: Option<Box<dyn Receipt>>) {}
-    fn event(&self, _: DeviceKey, _: &EventRecord, _: Timestamp) {}
-}
 
 /// Keeps nothing.
 #[derive(Debug)]
@@ -101,7 +86,7 @@ async fn time(what: &str, bodies: &[(DeviceKey, String)]) -> Result<(), PortErro
         reader: journal,
         directory: Arc::new(MemoryDirectory::default()),
         hot: Arc::new(MemoryHot::default()),
-        downstream: Arc::new(Deaf),
+        downstream: Arc::new(()),
     });
     let received_at = Timestamp::from_millis(START_MS + 3_600_000);
     let (mut receiving, mut committing) = (0, 0);

@@ -7,31 +7,18 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use dormouse_core::clock::Timestamp;
-use dormouse_core::decode::{Ack, Status, decode_telemetry};
+use dormouse_core::decode::decode_telemetry;
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::memory::{MemoryHot, MemoryJournal};
 use dormouse_core::ports::hot::HotState;
-use dormouse_core::ports::journal::{Chunk, JournalReader, Receipt};
-use dormouse_core::record::{Entry, EventRecord, Record};
-use dormouse_core::sample::Sample;
-use dormouse_core::services::ingest::{Downstream, Inbound, Ingest};
+use dormouse_core::ports::journal::{Chunk, JournalReader};
+use dormouse_core::record::{Entry, Record};
+use dormouse_core::services::ingest::{Inbound, Ingest};
 use dormouse_core::topic::Channel;
 
 const MESSAGES: u32 = 300_000;
 const DEVICES: u32 = 1000;
 const START_MS: i64 = 1_767_323_045_000;
-
-struct Deaf;
-
-impl Downstream for Deaf {
-    fn seen(&self, _: DeviceKey, _: Timestamp) {}
-    fn samples(&self, _: DeviceKey, _: &[Sample]) {}
-    fn status(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-    fn restored(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-    fn will(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-    fn ack(&self, _: DeviceKey, _: &Ack, _: Timestamp, _: Option<Box<dyn Receipt>>) {}
-    fn event(&self, _: DeviceKey, _: &EventRecord, _: Timestamp) {}
-}
 
 fn body(n: u32) -> (DeviceKey, String) {
     let ts = START_MS + i64::from(n / DEVICES) * 5000 + i64::from(n % 17);
@@ -71,7 +58,7 @@ async fn main() {
 
     let journal = Arc::new(MemoryJournal::new(usize::MAX));
     let hot = Arc::new(MemoryHot::default());
-    let ingest = Ingest::new(journal.clone(), hot, Arc::new(Deaf));
+    let ingest = Ingest::new(journal.clone(), hot, Arc::new(()));
     time("decode, ring, journal in memory", || {
         for (device, body) in &bodies {
             let message = Inbound {

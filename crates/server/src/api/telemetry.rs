@@ -206,13 +206,9 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use axum::http::{Request, StatusCode};
     use dormouse_core::clock::ManualClock;
-    use dormouse_core::decode::{Ack, Status};
-    use dormouse_core::device::{DeviceSettings, DeviceState};
     use dormouse_core::ids::DeviceKey;
-    use dormouse_core::memory::{MemoryHistory, MemoryHot, MemoryJournal};
-    use dormouse_core::record::EventRecord;
-    use dormouse_core::sample::Sample;
-    use dormouse_core::services::ingest::{Downstream, Inbound, Ingest};
+    use dormouse_core::memory::{MemoryDirectory, MemoryHistory, MemoryHot, MemoryJournal};
+    use dormouse_core::services::ingest::{Inbound, Ingest};
     use dormouse_core::site::SiteZone;
     use dormouse_core::topic::Channel;
     use serde_json::{Value, json};
@@ -222,58 +218,17 @@ mod tests {
 
     const NOW: i64 = 1_767_323_045_000;
 
-    struct OneStrip;
-
-    impl Directory for OneStrip {
-        fn by_key(&self, _key: DeviceKey) -> Option<Arc<Device>> {
-            self.all().pop()
-        }
-
-        fn by_id(&self, id: &DeviceId) -> Option<Arc<Device>> {
-            self.all().pop().filter(|device| device.id == *id)
-        }
-
-        fn all(&self) -> Vec<Arc<Device>> {
-            vec![Arc::new(Device {
-                key: DeviceKey(1),
-                id: DeviceId::parse("A-302-strip01").unwrap(),
-                state: DeviceState::Active,
-                settings: DeviceSettings::default(),
-                reported: None,
-                version: 1,
-                created_at: Timestamp::from_millis(0),
-            })]
-        }
-    }
-
-    struct Deaf;
-
-    impl Downstream for Deaf {
-        fn seen(&self, _: DeviceKey, _: Timestamp) {}
-        fn samples(&self, _: DeviceKey, _: &[Sample]) {}
-        fn status(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-        fn restored(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-        fn will(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
-        fn ack(
-            &self,
-            _: DeviceKey,
-            _: &Ack,
-            _: Timestamp,
-            _: Option<Box<dyn dormouse_core::ports::journal::Receipt>>,
-        ) {
-        }
-        fn event(&self, _: DeviceKey, _: &EventRecord, _: Timestamp) {}
-    }
-
     fn telemetry() -> (Telemetry, Arc<Ingest>) {
+        let directory = MemoryDirectory::default();
+        directory.add("A-302-strip01", "A/3/302");
         let hot: Arc<dyn HotState> = Arc::new(MemoryHot::default());
         let journal = Arc::new(MemoryJournal::default());
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(NOW)));
         let history = Arc::new(MemoryHistory::new(SiteZone::named("UTC").unwrap()));
         let refill = Refill::new(Arc::clone(&hot), history, Arc::clone(&clock) as _);
-        let ingest = Arc::new(Ingest::new(journal, Arc::clone(&hot), Arc::new(Deaf)));
+        let ingest = Arc::new(Ingest::new(journal, Arc::clone(&hot), Arc::new(())));
         let telemetry = Telemetry {
-            directory: Arc::new(OneStrip),
+            directory: Arc::new(directory),
             hot,
             refill: Arc::new(refill),
             gate: Arc::clone(&ingest) as _,

@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::memory::{MemoryHot, MemoryJournal};
 use crate::ports::journal::{Journal, Receipt};
-use crate::services::ingest::{Downstream, Inbound};
+use crate::services::ingest::Inbound;
 use crate::topic::Channel;
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_323_045_000);
@@ -58,19 +58,6 @@ impl Keeper for Database {
     }
 }
 
-struct Deaf;
-
-impl Downstream for Deaf {
-    fn seen(&self, _: DeviceKey, _: Timestamp) {}
-    fn samples(&self, _: DeviceKey, _: &[crate::sample::Sample]) {}
-    fn status(&self, _: DeviceKey, _: &crate::decode::Status, _: Timestamp) {}
-    fn restored(&self, _: DeviceKey, _: &crate::decode::Status, _: Timestamp) {}
-    fn will(&self, _: DeviceKey, _: &crate::decode::Status, _: Timestamp) {}
-    fn ack(&self, _: DeviceKey, _: &crate::decode::Ack, _: Timestamp, _: Option<Box<dyn Receipt>>) {
-    }
-    fn event(&self, _: DeviceKey, _: &crate::record::EventRecord, _: Timestamp) {}
-}
-
 /// One life of the process.
 struct Process {
     journal: Arc<MemoryJournal>,
@@ -83,7 +70,7 @@ impl Process {
         let journal = Arc::new(journal);
         let writes: Arc<dyn Journal> = journal.clone();
         let reads: Arc<dyn JournalReader> = journal.clone();
-        let ingest = Ingest::new(writes, Arc::new(MemoryHot::default()), Arc::new(Deaf));
+        let ingest = Ingest::new(writes, Arc::new(MemoryHot::default()), Arc::new(()));
         let saved = database.inboxes.lock().unwrap().clone();
         let saved = saved.into_iter().collect();
         let keeper: Arc<dyn Keeper> = database.clone();

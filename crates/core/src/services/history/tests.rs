@@ -2,26 +2,9 @@
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::device::{Device, DeviceSettings, DeviceState};
-use crate::memory::MemoryHistory;
+use crate::memory::{MemoryDirectory, MemoryHistory};
 use crate::ports::history::{HistoryUpkeep, Tier};
 use crate::sample::{DeviceSample, Values};
-
-struct One(Arc<Device>);
-
-impl Directory for One {
-    fn by_key(&self, key: DeviceKey) -> Option<Arc<Device>> {
-        (self.0.key == key).then(|| self.0.clone())
-    }
-
-    fn by_id(&self, id: &DeviceId) -> Option<Arc<Device>> {
-        (self.0.id == *id).then(|| self.0.clone())
-    }
-
-    fn all(&self) -> Vec<Arc<Device>> {
-        vec![self.0.clone()]
-    }
-}
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).unwrap()
@@ -35,19 +18,12 @@ const START: &str = "2026-05-01T00:00:00Z";
 
 /// A sample every ten seconds for `hours`, from [`START`].
 async fn history(hours: i64) -> (Arc<MemoryHistory>, History) {
-    let device = Device {
-        key: DeviceKey(1),
-        id: strip(),
-        state: DeviceState::Active,
-        settings: DeviceSettings::default(),
-        reported: None,
-        version: 1,
-        created_at: at(START),
-    };
+    let directory = MemoryDirectory::default();
+    let device = directory.add("A-302-strip01", "A/3/302");
     let zone = SiteZone::named("Asia/Kolkata").unwrap();
     let store = Arc::new(MemoryHistory::new(zone.clone()));
     let samples = (0..hours * 360).map(|n| DeviceSample {
-        device: DeviceKey(1),
+        device,
         sample: Sample {
             socket: SocketId::STRIP,
             ts: Timestamp::from_millis(at(START).as_millis() + n * 10_000),
@@ -59,8 +35,7 @@ async fn history(hours: i64) -> (Arc<MemoryHistory>, History) {
     });
     store.append(samples.collect(), None).await.unwrap();
     let clock = Arc::new(ManualClock::at(at("2026-05-20T00:00:00Z")));
-    let directory = Arc::new(One(Arc::new(device)));
-    let history = History::new(store.clone(), directory, clock, zone);
+    let history = History::new(store.clone(), Arc::new(directory), clock, zone);
     (store, history)
 }
 

@@ -77,6 +77,17 @@ pub trait Downstream: Send + Sync + 'static {
     fn event(&self, device: DeviceKey, event: &EventRecord, at: Timestamp);
 }
 
+/// Nobody lives off it.
+impl Downstream for () {
+    fn seen(&self, _: DeviceKey, _: Timestamp) {}
+    fn samples(&self, _: DeviceKey, _: &[Sample]) {}
+    fn status(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
+    fn restored(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
+    fn will(&self, _: DeviceKey, _: &Status, _: Timestamp) {}
+    fn ack(&self, _: DeviceKey, _: &Ack, _: Timestamp, _: Option<Box<dyn Receipt>>) {}
+    fn event(&self, _: DeviceKey, _: &EventRecord, _: Timestamp) {}
+}
+
 /// The way in to a journal.
 pub struct Ingest {
     reception: Reception<Inbox>,

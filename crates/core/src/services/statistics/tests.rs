@@ -4,31 +4,15 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::device::{Device, DeviceSettings, DeviceState};
 use crate::ids::{DeviceId, SocketId};
-use crate::memory::MemoryHistory;
+use crate::memory::{MemoryDirectory, MemoryHistory};
 use crate::sample::{DeviceSample, Sample, Values};
-
-struct Building(Vec<Arc<Device>>);
-
-impl Directory for Building {
-    fn by_key(&self, key: DeviceKey) -> Option<Arc<Device>> {
-        self.0.iter().find(|it| it.key == key).cloned()
-    }
-
-    fn by_id(&self, id: &DeviceId) -> Option<Arc<Device>> {
-        self.0.iter().find(|it| it.id == *id).cloned()
-    }
-
-    fn all(&self) -> Vec<Arc<Device>> {
-        self.0.clone()
-    }
-}
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).unwrap()
 }
 
-fn device(key: u32, id: &str, location: &str) -> Arc<Device> {
-    Arc::new(Device {
+fn device(key: u32, id: &str, location: &str) -> Device {
+    Device {
         key: DeviceKey(key),
         id: DeviceId::parse(id).unwrap(),
         state: DeviceState::Active,
@@ -40,7 +24,7 @@ fn device(key: u32, id: &str, location: &str) -> Arc<Device> {
         reported: None,
         version: 1,
         created_at: at("2026-05-01T00:00:00Z"),
-    })
+    }
 }
 
 /// A constant `power_w` every minute from `from` for `hours`.
@@ -78,11 +62,14 @@ async fn fleet() -> (Arc<ManualClock>, Arc<MemoryHistory>, Statistics) {
         store.append(batch, None).await.unwrap();
     }
     let clock = Arc::new(ManualClock::at(at(NOW)));
-    let building = Building(vec![
+    let building = MemoryDirectory::default();
+    for device in [
         device(1, "A-302-strip01", "A/3/302"),
         device(2, "A-302-strip02", "A/3/302"),
         device(3, "hall", "A/1"),
-    ]);
+    ] {
+        building.put(device);
+    }
     let statistics = Statistics::new(store.clone(), Arc::new(building), clock.clone(), zone);
     (clock, store, statistics)
 }

@@ -6,11 +6,8 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
 use dormouse_core::access::Role;
 use dormouse_core::clock::{ManualClock, Timestamp};
-use dormouse_core::device::{Device, DeviceSettings, DeviceState};
-use dormouse_core::directory::Directory;
 use dormouse_core::event::Origin;
-use dormouse_core::ids::DeviceKey;
-use dormouse_core::memory::MemoryHistory;
+use dormouse_core::memory::{MemoryDirectory, MemoryHistory};
 use dormouse_core::ports::history::HistoryStore;
 use dormouse_core::sample::{DeviceSample, Sample, Values};
 use dormouse_core::site::SiteZone;
@@ -19,37 +16,15 @@ use tower::ServiceExt as _;
 
 use super::*;
 
-struct OneStrip;
-
-impl Directory for OneStrip {
-    fn by_key(&self, key: DeviceKey) -> Option<Arc<Device>> {
-        self.all().pop().filter(|it| it.key == key)
-    }
-
-    fn by_id(&self, id: &DeviceId) -> Option<Arc<Device>> {
-        self.all().pop().filter(|it| it.id == *id)
-    }
-
-    fn all(&self) -> Vec<Arc<Device>> {
-        vec![Arc::new(Device {
-            key: DeviceKey(1),
-            id: DeviceId::parse("A-302-strip01").unwrap(),
-            state: DeviceState::Active,
-            settings: DeviceSettings::default(),
-            reported: None,
-            version: 1,
-            created_at: Timestamp::from_millis(0),
-        })]
-    }
-}
-
 const NOON: i64 = 1_777_636_800_000; // 2026-05-01T12:00:00Z
 
 /// Eight hours of a sample every five seconds, up to noon.
 async fn history() -> History {
+    let directory = MemoryDirectory::default();
+    let strip = directory.add("A-302-strip01", "A/3/302");
     let store = MemoryHistory::new(SiteZone::UTC);
     let samples = (0..8 * 720).map(|n: i64| DeviceSample {
-        device: DeviceKey(1),
+        device: strip,
         sample: Sample {
             socket: SocketId::STRIP,
             ts: Timestamp::from_millis(NOON - n * 5_000),
@@ -64,7 +39,7 @@ async fn history() -> History {
     });
     store.append(samples.collect(), None).await.unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(NOON + 1_000)));
-    History::new(Arc::new(store), Arc::new(OneStrip), clock, SiteZone::UTC)
+    History::new(Arc::new(store), Arc::new(directory), clock, SiteZone::UTC)
 }
 
 async fn get(history: &History, query: &str) -> (StatusCode, String) {
