@@ -14,6 +14,8 @@ use crate::store::sqlite::{
     SqliteIncidents, SqlitePeople, SqliteSettings, Synchronous,
 };
 
+const ENGINE: &str = "sqlite";
+
 /// Opens what the command line works on.
 pub(super) fn site(data: &DataDir) -> anyhow::Result<SiteStores> {
     let file = SqliteFile::open(&data.dormouse_db(), DORMOUSE, Synchronous::Full)?;
@@ -37,8 +39,11 @@ pub(super) async fn open(data: &DataDir, zone: &SiteZone) -> anyhow::Result<Stor
         upkeep: Arc::clone(&history) as _,
         shared: None,
         parts: vec![
-            Arc::new(HistoryDb(history)),
-            Arc::new(CommandsDb(commands)),
+            Arc::new(HistoryPart(history)),
+            Arc::new(FilePart {
+                name: "commands",
+                file: commands.file().clone(),
+            }),
             Arc::clone(&site.part),
         ],
         site,
@@ -54,53 +59,44 @@ fn site_of(file: &SqliteFile) -> SiteStores {
         sessions: Arc::clone(&people) as _,
         tokens: people,
         audit: Arc::new(SqliteAudit::new(file.clone())),
-        part: Arc::new(DormouseDb(file.clone())),
+        part: Arc::new(FilePart {
+            name: "db",
+            file: file.clone(),
+        }),
     }
 }
 
-struct DormouseDb(SqliteFile);
-struct CommandsDb(SqliteCommands);
-struct HistoryDb(Arc<SqliteHistory>);
+/// A file that needs nothing done to it before it is closed.
+struct FilePart {
+    name: &'static str,
+    file: SqliteFile,
+}
+
+struct HistoryPart(Arc<SqliteHistory>);
 
 #[async_trait]
-impl Part for DormouseDb {
+impl Part for FilePart {
     fn name(&self) -> &'static str {
-        "db"
+        self.name
     }
     fn engine(&self) -> &'static str {
-        "sqlite"
+        ENGINE
     }
     async fn probe(&self) -> Result<(), PortError> {
-        self.0.probe().await
+        self.file.probe().await
     }
     async fn close(&self) {
-        self.0.close().await;
+        self.file.close().await;
     }
 }
 
 #[async_trait]
-impl Part for CommandsDb {
-    fn name(&self) -> &'static str {
-        "commands"
-    }
-    fn engine(&self) -> &'static str {
-        "sqlite"
-    }
-    async fn probe(&self) -> Result<(), PortError> {
-        self.0.probe().await
-    }
-    async fn close(&self) {
-        self.0.close().await;
-    }
-}
-
-#[async_trait]
-impl Part for HistoryDb {
+impl Part for HistoryPart {
     fn name(&self) -> &'static str {
         "history"
     }
     fn engine(&self) -> &'static str {
-        "sqlite"
+        ENGINE
     }
     async fn probe(&self) -> Result<(), PortError> {
         self.0.probe().await

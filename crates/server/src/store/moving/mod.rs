@@ -26,6 +26,8 @@ use source::{Source, Sums};
 use tables::{Table, tables};
 use target::Target;
 
+pub use source::require_site;
+
 /// Rows that travel together.
 const BATCH: usize = 20_000;
 

@@ -41,12 +41,8 @@ impl Source {
     /// Opens the site in `folder`, which no server may run on, and whose
     /// journal must have been worked off.
     pub(super) async fn open(folder: &Path) -> anyhow::Result<Self> {
+        require_site(folder)?;
         let data = DataDir::existing(folder);
-        ensure!(
-            data.dormouse_db().is_file(),
-            "--from: there is no site in {}",
-            folder.display()
-        );
         let lock = data.lock()?;
         bring_up_to_date(&data).await?;
         let open = |path: &Path| -> anyhow::Result<Mutex<Connection>> {
@@ -229,12 +225,28 @@ const fn whole(total: f64) -> i64 {
     total as i64
 }
 
+/// Looks whether there is something to move.
+///
+/// # Errors
+/// When `folder` holds no site.
+pub fn require_site(folder: &Path) -> anyhow::Result<()> {
+    ensure!(
+        DataDir::existing(folder).dormouse_db().is_file(),
+        "--from: there is no site in {}",
+        folder.display()
+    );
+    Ok(())
+}
+
 /// Brings the files to this version's schema and every sample to its place.
 async fn bring_up_to_date(data: &DataDir) -> anyhow::Result<()> {
     SqliteFile::open(&data.dormouse_db(), DORMOUSE, Synchronous::Full)?
         .close()
         .await;
-    SqliteCommands::open(&data.commands_db())?.close().await;
+    SqliteCommands::open(&data.commands_db())?
+        .file()
+        .close()
+        .await;
     let zone = {
         let path = data.history_db();
         let known = path.exists().then(|| Connection::open(&path)).transpose()?;

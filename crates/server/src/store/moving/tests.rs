@@ -106,6 +106,7 @@ async fn site(folder: &Path) -> DataDir {
     file.close().await;
     SqliteCommands::open(&data.commands_db())
         .unwrap()
+        .file()
         .close()
         .await;
     let commands = rusqlite::Connection::open(data.commands_db()).unwrap();
@@ -255,7 +256,7 @@ async fn same_site(data: &DataDir, db: &Postgres) {
         pending,
         PostgresCommands::new(db.clone()).pending().await.unwrap()
     );
-    commands.close().await;
+    commands.file().close().await;
 }
 
 async fn moves_whole(url: &str) {

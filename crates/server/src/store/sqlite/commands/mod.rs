@@ -42,17 +42,10 @@ impl SqliteCommands {
         SqliteFile::open(path, MIGRATIONS, Synchronous::Behind).map(Self)
     }
 
-    /// Whether the file takes writes now.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn probe(&self) -> Result<(), PortError> {
-        self.0.probe().await
-    }
-
-    /// Finishes what was queued and closes the file.
-    pub async fn close(&self) {
-        self.0.close().await;
+    /// The file, to ask after it and to close it.
+    #[must_use]
+    pub const fn file(&self) -> &SqliteFile {
+        &self.0
     }
 }
 
