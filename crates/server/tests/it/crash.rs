@@ -83,15 +83,7 @@ async fn killed_while_its_databases_are_locked_it_keeps_every_acknowledged_sampl
 #[tokio::test]
 async fn killed_while_its_disk_is_full_it_keeps_every_acknowledged_sample_once() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_ignoring_file_limit(dir.path(), &[SMALL_JOURNAL]).await;
-    let mut strips = Strips::start(&server, 12).await;
-    // No file may grow any more; the journal has its space.
-    let log = dir.path().join("history.db-wal");
-    eventually("the database's log to outgrow the journal", async || {
-        (std::fs::metadata(&log).ok()?.len() > 2 * MIB).then_some(())
-    })
-    .await;
-    limit_file_size(&server, Some(MIB + 8192));
+    let (server, mut strips) = with_its_disk_full(dir.path()).await;
     strips.wait_for(1000).await;
     strips.wait_for_standstill().await;
     server.kill().await;
@@ -108,14 +100,7 @@ async fn killed_while_its_disk_is_full_it_keeps_every_acknowledged_sample_once()
 #[tokio::test]
 async fn when_its_disk_has_room_again_it_goes_on() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_ignoring_file_limit(dir.path(), &[SMALL_JOURNAL]).await;
-    let mut strips = Strips::start(&server, 12).await;
-    let log = dir.path().join("history.db-wal");
-    eventually("the database's log to outgrow the journal", async || {
-        (std::fs::metadata(&log).ok()?.len() > 2 * MIB).then_some(())
-    })
-    .await;
-    limit_file_size(&server, Some(MIB + 8192));
+    let (server, mut strips) = with_its_disk_full(dir.path()).await;
     strips.wait_for_standstill().await;
     limit_file_size(&server, None);
     strips.wait_for(2000).await;
@@ -132,6 +117,20 @@ fn lock_databases(data: &Path) -> [Connection; 2] {
         database.execute_batch("BEGIN EXCLUSIVE").unwrap();
         database
     })
+}
+
+/// A server whose files may not grow any more, but for the journal, which has
+/// its space; strips go on reporting to it.
+async fn with_its_disk_full(data: &Path) -> (Server, Strips) {
+    let server = Server::start_ignoring_file_limit(data, &[SMALL_JOURNAL]).await;
+    let strips = Strips::start(&server, 12).await;
+    let log = data.join("history.db-wal");
+    eventually("the database's log to outgrow the journal", async || {
+        (std::fs::metadata(&log).ok()?.len() > 2 * MIB).then_some(())
+    })
+    .await;
+    limit_file_size(&server, Some(MIB + 8192));
+    (server, strips)
 }
 
 async fn health(server: &Server) -> (StatusCode, Value) {
