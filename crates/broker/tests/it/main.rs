@@ -9,6 +9,7 @@
 )]
 
 mod acks;
+mod application;
 mod chaos;
 mod client;
 mod clients;
