@@ -45,6 +45,17 @@ pub struct Part {
     pub since: Timestamp,
     /// What there is to say, for a person; names no host, path or secret.
     pub detail: Option<String>,
+    /// Its rounds, if it works now and then.
+    pub rounds: Rounds,
+}
+
+/// When work that is done now and then was done, and will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rounds {
+    /// When it succeeded last, as far as is known.
+    pub last_success: Option<Timestamp>,
+    /// When it will be done next.
+    pub next: Option<Timestamp>,
 }
 
 /// Every part's health.
@@ -80,6 +91,7 @@ impl HealthRegistry {
             state: PartState::Down,
             since: self.clock.now(),
             detail: Some("starting".to_owned()),
+            rounds: Rounds::default(),
         };
         self.parts().insert(name, part);
         PartHandle {
@@ -123,6 +135,12 @@ impl HealthRegistry {
 
     fn parts(&self) -> MutexGuard<'_, BTreeMap<&'static str, Part>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plan(&self, name: &'static str, rounds: Rounds) {
+        if let Some(part) = self.parts().get_mut(name) {
+            part.rounds = rounds;
+        }
     }
 
     fn report(&self, name: &'static str, state: PartState, detail: Option<String>) -> bool {
@@ -172,6 +190,11 @@ impl PartHandle {
     pub fn down(&self, detail: impl Into<String>) -> bool {
         self.registry
             .report(self.name, PartState::Down, Some(detail.into()))
+    }
+
+    /// The part worked, or will work, at these times.
+    pub fn plan(&self, rounds: Rounds) {
+        self.registry.plan(self.name, rounds);
     }
 
     /// The part's name.

@@ -406,10 +406,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * The nodes that are alive, in order of their names. Empty where one process
-         *     serves the site alone.
-         */
+        /** The nodes that are alive, and those that are missing. */
         get: operations["getNodes"];
         put?: never;
         post?: never;
@@ -1229,6 +1226,13 @@ export interface components {
             parts: {
                 [key: string]: components["schemas"]["PartReport"];
             };
+            /** @description The way that messages take. */
+            intake: components["schemas"]["IntakeReport"];
+            /**
+             * @description What tells this process from the others of the site, the end of its
+             *     name in `GET /api/v1/nodes`; absent where it is the only one.
+             */
+            instance?: string | null;
         };
         /** @description A stretch of one socket's history. */
         History: {
@@ -1413,6 +1417,29 @@ export interface components {
             /** @description All of them. */
             devices: components["schemas"]["IncidentDevice"][];
         };
+        /** @description The way that messages take into the database. */
+        IntakeReport: {
+            /** @description Which way it is. */
+            way: components["schemas"]["Way"];
+            /**
+             * Format: int64
+             * @description Messages since the start that are not in the database yet; `null` where
+             *     only their bytes are counted.
+             */
+            waiting?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes in the journal that are not in the database yet.
+             */
+            journalUsedBytes: number;
+            /**
+             * Format: int64
+             * @description The journal's size, bytes.
+             */
+            journalCapacityBytes: number;
+            /** @description Whether it has no room: nothing is acknowledged then. */
+            journalFull: boolean;
+        };
         /**
          * @description What happens to an unknown device that has the join key.
          * @enum {string}
@@ -1485,6 +1512,10 @@ export interface components {
              * @description When it started, by its own clock; `null` in its first second.
              */
             since?: string | null;
+            /** @description Where its page and API are, `host:port`; `null` where it did not tell. */
+            address?: string | null;
+            /** @description The parts that do not work for it, as its `/health` names them. */
+            down: string[];
             /**
              * Format: int64
              * @description How long ago it showed that it is alive, ms.
@@ -1492,6 +1523,23 @@ export interface components {
             seenAgoMs: number;
             /** @description What it does for all, such as `presence` or `slot/0`. */
             leases: string[];
+        };
+        /** @description The nodes of the site. */
+        Nodes: {
+            /**
+             * @description Those that are alive, in order of their names; empty where one process
+             *     serves the site alone.
+             */
+            items: components["schemas"]["Node"][];
+            /** @description Always `null`: all of them are told at once. */
+            nextCursor?: string | null;
+            /** @description Those that died without a word within a day and have not come back. */
+            lost: components["schemas"]["Node"][];
+            /**
+             * @description Which of them gives this answer; `null` where one process serves the
+             *     site alone.
+             */
+            answeredBy?: string | null;
         };
         /**
          * @description What happens to a command that is pending where another one is sent.
@@ -1694,30 +1742,6 @@ export interface components {
             nextCursor?: string | null;
         };
         /** @description One page of a list. */
-        Page_Node: {
-            /** @description The items. */
-            items: {
-                /** @description Its name and what tells it from its predecessors. */
-                node: string;
-                /** @description Its version; `null` in its first second. */
-                version?: string | null;
-                /**
-                 * Format: date-time
-                 * @description When it started, by its own clock; `null` in its first second.
-                 */
-                since?: string | null;
-                /**
-                 * Format: int64
-                 * @description How long ago it showed that it is alive, ms.
-                 */
-                seenAgoMs: number;
-                /** @description What it does for all, such as `presence` or `slot/0`. */
-                leases: string[];
-            }[];
-            /** @description Where the next page starts; `null` on the last one. */
-            nextCursor?: string | null;
-        };
-        /** @description One page of a list. */
         Page_TokenBody: {
             /** @description The items. */
             items: {
@@ -1794,6 +1818,16 @@ export interface components {
             since: string;
             /** @description What there is to say. */
             detail?: string | null;
+            /**
+             * Format: date-time
+             * @description When it succeeded last; only of what works now and then.
+             */
+            lastSuccess?: string | null;
+            /**
+             * Format: date-time
+             * @description When it works next; only of what works now and then.
+             */
+            next?: string | null;
         };
         /** @description A change of one's own password. */
         PasswordRequest: {
@@ -2353,6 +2387,11 @@ export interface components {
             /** @description What the browser calls itself. */
             agent: string;
         };
+        /**
+         * @description Which way messages take into the database.
+         * @enum {string}
+         */
+        Way: "direct" | "journal" | "detour";
     };
     responses: never;
     parameters: never;
@@ -3543,7 +3582,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Node"];
+                    "application/json": components["schemas"]["Nodes"];
                 };
             };
         };

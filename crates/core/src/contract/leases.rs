@@ -50,9 +50,11 @@ async fn one_node_has_it_until_it_gives_it_back(store: &dyn LeaseStore) {
     assert_eq!((lease.holder, lease.fence), (Some(node("a")), first));
     let left = lease.left.unwrap();
     assert!(left <= LONG && left > LONG / 2, "{left:?}");
+    assert_eq!(lease.over, None);
     store.release("given", first).await.unwrap();
     let lease = one(store, "given").await.unwrap();
     assert_eq!((lease.holder, lease.left), (None, None));
+    assert_eq!(lease.over, None, "it was given back");
     assert_eq!(lease.fence, first);
     assert!(take(store, "given", "b", LONG).await.unwrap() > first);
 }
@@ -62,6 +64,8 @@ async fn one_that_ran_out_is_anybodys(store: &dyn LeaseStore, pass: &impl AsyncF
     pass(SHORT * 2).await;
     let lease = one(store, "ran-out").await.unwrap();
     assert_eq!((lease.holder, lease.left), (Some(node("a")), None));
+    let over = lease.over.unwrap();
+    assert!(over >= SHORT / 2 && over < LONG, "{over:?}");
     let second = take(store, "ran-out", "b", SHORT).await.unwrap();
     assert!(second > first);
     pass(SHORT * 2).await;

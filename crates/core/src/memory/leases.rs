@@ -140,6 +140,7 @@ impl LeaseStore for MemoryLeases {
                     holder: row.holder.clone(),
                     fence: row.fence,
                     left: (row.holder.is_some() && row.until > now).then(|| row.until.since(now)),
+                    over: (row.holder.is_some() && row.until <= now).then(|| now.since(row.until)),
                     note: row.note.clone(),
                 })
                 .collect()

@@ -18,6 +18,26 @@ use crate::ids::{CommandId, DeviceKey};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct NodeId(pub Arc<str>);
 
+impl NodeId {
+    /// The process `own` of the node that people call `name`.
+    #[must_use]
+    pub fn of(name: &str, own: &str) -> Self {
+        Self(format!("{name}-{own}").into())
+    }
+
+    /// What people call the node: the same after a restart.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('-').map_or(&*self.0, |(name, _)| name)
+    }
+
+    /// What tells the process from its former selves.
+    #[must_use]
+    pub fn own(&self) -> &str {
+        self.0.rsplit_once('-').map_or("", |(_, own)| own)
+    }
+}
+
 impl std::fmt::Display for NodeId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -41,6 +61,8 @@ pub struct Lease {
     /// How long it still holds, by the store's clock; `None` where nobody has
     /// it any more.
     pub left: Option<Duration>,
+    /// How long ago it ended, where its holder did not give it back.
+    pub over: Option<Duration>,
     /// What a holder noted last.
     pub note: Option<String>,
 }

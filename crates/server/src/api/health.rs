@@ -14,13 +14,38 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+/// What the routes work with.
+pub struct Vitals {
+    /// The parts.
+    pub health: Arc<HealthRegistry>,
+    /// What tells this process from the others of the site; names no host.
+    /// `None` where it is the only one.
+    pub instance: Option<String>,
+    /// Looks at the way in.
+    pub intake: Box<dyn Fn() -> IntakeReport + Send + Sync>,
+}
+
+impl std::fmt::Debug for Vitals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vitals")
+            .field("health", &self.health)
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The three routes, to be served beside `/api/v1`.
-pub fn router(health: Arc<HealthRegistry>) -> OpenApiRouter {
+pub fn router(vitals: Vitals) -> OpenApiRouter {
+    let health = Arc::clone(&vitals.health);
     OpenApiRouter::new()
         .routes(routes!(health_report))
-        .routes(routes!(livez))
-        .routes(routes!(readyz))
-        .with_state(health)
+        .with_state(Arc::new(vitals))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(livez))
+                .routes(routes!(readyz))
+                .with_state(health),
+        )
 }
 
 /// What works and what does not.
@@ -34,6 +59,44 @@ struct HealthReport {
     db: Health,
     /// Every part by its name.
     parts: BTreeMap<&'static str, PartReport>,
+    /// The way that messages take.
+    intake: IntakeReport,
+    /// What tells this process from the others of the site, the end of its
+    /// name in `GET /api/v1/nodes`; absent where it is the only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+}
+
+/// The way that messages take into the database.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = IntakeReport)]
+pub struct IntakeReport {
+    /// Which way it is.
+    pub way: Way,
+    /// Messages since the start that are not in the database yet; `null` where
+    /// only their bytes are counted.
+    pub waiting: Option<u64>,
+    /// Bytes in the journal that are not in the database yet.
+    pub journal_used_bytes: u64,
+    /// The journal's size, bytes.
+    pub journal_capacity_bytes: u64,
+    /// Whether it has no room: nothing is acknowledged then.
+    pub journal_full: bool,
+}
+
+/// Which way messages take into the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = Way)]
+pub enum Way {
+    /// Straight, acknowledged after the commit.
+    Direct,
+    /// Through the journal, acknowledged once they are in it.
+    Journal,
+    /// Through the journal for as long as the database does not take them
+    /// straight.
+    Detour,
 }
 
 /// Whether the broker takes connections.
@@ -60,6 +123,7 @@ impl From<bool> for Health {
 
 /// One part.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct PartReport {
     /// Which engine does the work.
     engine: &'static str,
@@ -74,6 +138,14 @@ struct PartReport {
     /// What there is to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// When it succeeded last; only of what works now and then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    last_success: Option<String>,
+    /// When it works next; only of what works now and then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
+    next: Option<String>,
 }
 
 impl From<Part> for PartReport {
@@ -84,6 +156,8 @@ impl From<Part> for PartReport {
             needed: part.needed,
             since: part.since,
             detail: part.detail,
+            last_success: part.rounds.last_success.map(|at| at.to_rfc3339()),
+            next: part.rounds.next.map(|at| at.to_rfc3339()),
         }
     }
 }
@@ -93,7 +167,8 @@ impl From<Part> for PartReport {
     (status = 200, description = "All needed parts work", body = HealthReport),
     (status = 503, description = "A needed part is down", body = HealthReport),
 ))]
-async fn health_report(State(health): State<Arc<HealthRegistry>>) -> Response {
+async fn health_report(State(vitals): State<Arc<Vitals>>) -> Response {
+    let health = &vitals.health;
     let status = if health.is_healthy() {
         StatusCode::OK
     } else {
@@ -112,6 +187,8 @@ async fn health_report(State(health): State<Arc<HealthRegistry>>) -> Response {
             .into_iter()
             .map(|(name, part)| (name, part.into()))
             .collect(),
+        intake: (vitals.intake)(),
+        instance: vitals.instance.clone(),
     };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(report)).into_response()
 }
@@ -144,6 +221,7 @@ mod tests {
     use axum::body::Body;
     use axum::http::Request;
     use dormouse_core::clock::ManualClock;
+    use dormouse_core::health::Rounds;
     use serde_json::{Value, json};
     use tower::ServiceExt as _;
 
@@ -159,6 +237,46 @@ mod tests {
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
+    fn served(health: &Arc<HealthRegistry>) -> Router {
+        let vitals = Vitals {
+            health: Arc::clone(health),
+            instance: Some("x7".to_owned()),
+            intake: Box::new(|| IntakeReport {
+                way: Way::Detour,
+                waiting: Some(12),
+                journal_used_bytes: 4_096,
+                journal_capacity_bytes: 65_536,
+                journal_full: false,
+            }),
+        };
+        router(vitals).split_for_parts().0
+    }
+
+    #[tokio::test]
+    async fn the_way_in_and_what_works_now_and_then_are_told() {
+        let health = Arc::new(HealthRegistry::new(Arc::new(ManualClock::default())));
+        let maintenance = health.add("maintenance", "postgresql", Serves::Other, false);
+        maintenance.up();
+        maintenance.plan(Rounds {
+            last_success: Some(Timestamp::from_millis(0)),
+            next: Some(Timestamp::from_millis(3_600_000)),
+        });
+        let (_, body) = get(&served(&health), "/health").await;
+        let report: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            report["parts"]["maintenance"],
+            json!({"engine": "postgresql", "state": "ok", "needed": false,
+                "since": "1970-01-01T00:00:00.000Z",
+                "lastSuccess": "1970-01-01T00:00:00.000Z", "next": "1970-01-01T01:00:00.000Z"})
+        );
+        assert_eq!(
+            report["intake"],
+            json!({"way": "detour", "waiting": 12, "journalUsedBytes": 4_096,
+                "journalCapacityBytes": 65_536, "journalFull": false})
+        );
+        assert_eq!(report["instance"], "x7");
+    }
+
     #[tokio::test]
     async fn each_broken_part_shows_in_its_line_and_in_the_status() {
         let health = Arc::new(HealthRegistry::new(Arc::new(ManualClock::default())));
@@ -166,7 +284,7 @@ mod tests {
         let hot = health.add("redis", "memory", Serves::Hot, true);
         let db = health.add("db", "sqlite", Serves::Database, true);
         let journal = health.add("journal", "file", Serves::Intake, true);
-        let (router, _) = router(health.clone()).split_for_parts();
+        let router = served(&health);
         for part in [&mqtt, &hot, &db, &journal] {
             part.up();
         }

@@ -11,7 +11,9 @@ use dormouse_core::services::intake::{Committer, CommitterParts, Gate, WayIn};
 use dormouse_core::services::registry::Registry;
 
 use super::engines::Engines;
+use crate::api::health::{IntakeReport, Way};
 use crate::bridge::{Inflow, JournalKeeper, KeeperParts};
+use crate::journal::JournalStats;
 use crate::upkeep;
 
 /// A way in, as those before it and those beside it see it, and what works
@@ -39,6 +41,31 @@ impl IntakeWork {
         match self {
             Self::Commit(committer) => upkeep::describe_intake(&committer.figures()).map(drop),
             Self::Drain(_) => Ok(()),
+        }
+    }
+
+    /// The way that messages take, for people.
+    pub(super) fn report(&self, journal: &JournalStats) -> IntakeReport {
+        let (way, waiting) = match self {
+            Self::Drain(_) => (Way::Journal, None),
+            Self::Commit(committer) => {
+                let figures = committer.figures();
+                let in_memory = u64::try_from(figures.waiting).unwrap_or(u64::MAX);
+                let behind = figures.journalled.saturating_sub(figures.replayed);
+                let way = if figures.direct {
+                    Way::Direct
+                } else {
+                    Way::Detour
+                };
+                (way, Some(in_memory.saturating_add(behind)))
+            }
+        };
+        IntakeReport {
+            way,
+            waiting,
+            journal_used_bytes: journal.used,
+            journal_capacity_bytes: journal.capacity,
+            journal_full: journal.full,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dormouse_core::clock::Clock;
-use dormouse_core::health::PartHandle;
+use dormouse_core::clock::{Clock, Timestamp};
+use dormouse_core::health::{PartHandle, Rounds};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::postgres::{Maintenance, PostgresHistory};
@@ -37,7 +37,12 @@ pub(super) async fn maintain(
             return Ok(());
         }
         pause = SOON;
+        let known = noted(&duty).await;
         if !duty.is_ours() {
+            health.plan(Rounds {
+                last_success: known,
+                next: None,
+            });
             health.up_with("another node's duty");
             continue;
         }
@@ -45,6 +50,7 @@ pub(super) async fn maintain(
             return Ok(());
         };
         let detail = report.detail();
+        let succeeded = report.last_success();
         if report.is_well() {
             if health.up_with(detail) {
                 tracing::info!("maintenance of history works");
@@ -53,5 +59,21 @@ pub(super) async fn maintain(
         } else if health.down(detail.clone()) {
             tracing::warn!(detail, "maintenance of history failed; trying again");
         }
+        health.plan(Rounds {
+            last_success: succeeded.or(known),
+            next: Some(clock.now() + pause),
+        });
+        if let Some(at) = succeeded
+            && let Err(error) = duty.note(&at.to_rfc3339()).await
+        {
+            tracing::debug!(%error, "other nodes are not told when maintenance succeeded");
+        }
     }
+}
+
+/// When it last succeeded on whichever node. Unknown while the leases' store
+/// does not answer: maintenance itself says so, too.
+async fn noted(duty: &Duty) -> Option<Timestamp> {
+    let note = duty.noted().await.ok().flatten()?;
+    Timestamp::parse_rfc3339(&note).ok()
 }

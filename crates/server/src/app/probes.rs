@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dormouse_core::health::{HealthRegistry, PartHandle, Serves};
+use dormouse_core::health::{HealthRegistry, PartHandle, PartState, Serves};
 use dormouse_core::ports::PortError;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ pub(super) struct Parts {
     journal: PartHandle,
     /// Our clock against the database's, where nodes share deadlines.
     clock: Option<PartHandle>,
+    /// All parts, for what other nodes are told.
+    health: Arc<HealthRegistry>,
 }
 
 impl Parts {
@@ -48,6 +50,7 @@ impl Parts {
                 .nodes
                 .as_ref()
                 .map(|_| health.add("clock", "system", Serves::Intake, true)),
+            health: Arc::clone(health),
         }
     }
 
@@ -71,6 +74,17 @@ impl Parts {
         for ((handle, _), answer) in self.database.iter().zip(answers) {
             report(handle, answer);
         }
+        if let Some(nodes) = &services.nodes {
+            nodes.set_down(self.down());
+        }
+    }
+
+    fn down(&self) -> Vec<String> {
+        let parts = self.health.all().into_iter();
+        parts
+            .filter(|(_, part)| part.state == PartState::Down)
+            .map(|(name, _)| name.to_owned())
+            .collect()
     }
 
     /// Says that the broker does not take connections any more.

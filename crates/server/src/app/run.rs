@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::engines::Engines;
 use super::intake::IntakeWork;
 use super::maintenance::maintain;
+use super::node::reachable_at;
 use super::probes::{Parts, probe};
 use super::{App, MqttSide, Services};
 use crate::config::Config;
@@ -62,6 +63,9 @@ impl App {
             back: (back, mut back_deaths),
         } = self;
 
+        if let Some(nodes) = &services.nodes {
+            nodes.serve_at(reachable_at(http.local_addr()?).to_string());
+        }
         front.spawn("live", live.run());
         front.spawn("http", serve(http, router, front.stopping()));
         serve_devices(mqtt, &services, &front);

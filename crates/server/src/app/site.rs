@@ -7,6 +7,7 @@ use axum::Router;
 use axum::routing::any;
 use dormouse_core::clock::Clock;
 use dormouse_core::health::HealthRegistry;
+use dormouse_core::services::nodes::Nodes;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -15,6 +16,7 @@ use super::figures;
 use super::services::Services;
 use crate::api::auth::Auth;
 use crate::api::devices::Devices;
+use crate::api::health::Vitals;
 use crate::api::limits::ReadLimit;
 use crate::api::live::Live;
 use crate::api::metrics::{self, Metrics};
@@ -54,10 +56,21 @@ impl Site<'_> {
     /// The API's routes and their document.
     pub(super) fn api(&self) -> (Router, OpenApi) {
         let (router, document) = api::compose(
-            [api::health::router(Arc::clone(self.health))],
+            [api::health::router(self.vitals())],
             self.people().into_iter().chain(self.devices()),
         );
         (router, openapi::complete(document))
+    }
+
+    fn vitals(&self) -> Vitals {
+        let engines = Arc::clone(self.engines);
+        let work = self.services.intake.clone();
+        let own = |nodes: &Arc<Nodes>| nodes.id().own().to_owned();
+        Vitals {
+            health: Arc::clone(self.health),
+            instance: self.services.nodes.as_ref().map(own),
+            intake: Box::new(move || work.report(&engines.journal.stats())),
+        }
     }
 
     fn people(&self) -> Vec<OpenApiRouter> {

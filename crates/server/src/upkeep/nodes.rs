@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dormouse_core::ports::PortError;
 use dormouse_core::services::dispatcher::Dispatcher;
 use dormouse_core::services::nodes::{LEASE_EVERY, LeaseKeeper, Nodes};
 use dormouse_core::services::presence::{PresenceTracker, TELL_EVERY};
@@ -45,6 +46,28 @@ impl Duty {
     #[must_use]
     pub fn is_ours(&self) -> bool {
         self.0.as_ref().is_none_or(|lease| lease.held().is_some())
+    }
+
+    /// Notes something for the others and for who has the duty next.
+    ///
+    /// # Errors
+    /// When the leases' store does not answer.
+    pub async fn note(&self, note: &str) -> Result<(), PortError> {
+        match &self.0 {
+            Some(lease) => lease.note(note).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What whoever has the duty noted last.
+    ///
+    /// # Errors
+    /// When the leases' store does not answer.
+    pub async fn noted(&self) -> Result<Option<String>, PortError> {
+        match &self.0 {
+            Some(lease) => lease.noted().await,
+            None => Ok(None),
+        }
     }
 }
 

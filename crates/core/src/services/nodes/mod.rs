@@ -1,6 +1,7 @@
 //! How the nodes of one site work together: what each hears of the others,
 //! who leads, and what is done for those that are gone.
 
+mod about;
 mod hint;
 mod lease;
 mod members;
@@ -8,9 +9,10 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
+pub use about::About;
 pub use hint::Hint;
 pub use lease::{LEASE_EVERY, LEASE_TTL, LeaseKeeper};
-pub use members::{Member, NODE_PREFIX};
+pub use members::{Member, NODE_PREFIX, Roll};
 
 use std::collections::HashMap;
 use std::fmt;

@@ -75,9 +75,11 @@ impl LeaseStore for PostgresLeases {
                 let holder: Option<&str> = get(row, "holder")?;
                 let left_ms: i64 = get(row, "left_ms")?;
                 let left = u64::try_from(left_ms).ok().filter(|ms| *ms > 0);
+                let over = (holder.is_some() && left.is_none()).then(|| left_ms.unsigned_abs());
                 Ok(Lease {
                     name: get(row, "name")?,
                     left: left.filter(|_| holder.is_some()).map(Duration::from_millis),
+                    over: over.map(Duration::from_millis),
                     holder: holder.map(|name| NodeId(name.into())),
                     fence: Fence(get(row, "fence")?),
                     note: get(row, "note")?,

@@ -11,12 +11,18 @@ async fn one_node_does_what_is_done_once_and_others_take_over() {
         b.renew().await;
         site.clock.advance(S);
     }
-    let members = b.nodes.members().await.unwrap();
+    a.nodes.serve_at("10.0.0.3:8080".to_owned());
+    a.nodes.set_down(vec!["redis".to_owned()]);
+    a.renew().await;
+    let members = b.nodes.roll().await.unwrap().alive;
     let names: Vec<_> = members.iter().map(|it| it.node.to_string()).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(members[0].leases, [PRESENCE, UPKEEP]);
-    assert_eq!(members[0].version.as_deref(), Some("1.2.3"));
-    assert!(members[1].since.is_some() && members[1].leases.is_empty());
+    let about = &members[0].about;
+    assert_eq!(about.version.as_deref(), Some("1.2.3"));
+    assert_eq!(about.address.as_deref(), Some("10.0.0.3:8080"));
+    assert_eq!(about.down, ["redis"]);
+    assert!(members[1].about.since.is_some() && members[1].leases.is_empty());
 
     let batch = Batch {
         id: BatchId(uuid_v7(site.clock.now())),
@@ -54,8 +60,41 @@ async fn one_node_does_what_is_done_once_and_others_take_over() {
     }
     assert!(b.nodes.upkeep().held().is_some() && b.nodes.parts.presence.leads());
     assert_eq!(waiting().await, 0);
-    assert_eq!(b.nodes.members().await.unwrap().len(), 1);
-    assert_eq!(site.leases.list(NODE_PREFIX).await.unwrap().len(), 1);
+    assert_eq!(b.nodes.roll().await.unwrap().alive.len(), 1);
+}
+
+#[tokio::test]
+async fn a_node_that_died_is_remembered_until_it_is_back_or_for_a_day() {
+    let site = Site::new();
+    let (killed, b) = (site.join("a-one").await, site.join("b-one").await);
+    killed.renew().await;
+    let pass = async |seconds: u64| {
+        site.clock.advance(S * u32::try_from(seconds).unwrap());
+        b.renew().await;
+    };
+    let lost = async || {
+        let lost = b.nodes.roll().await.unwrap().lost;
+        let told = lost
+            .into_iter()
+            .map(|it| (it.node.to_string(), it.seen_ago.as_secs()));
+        told.collect::<Vec<_>>()
+    };
+    let rows = async || site.leases.list(NODE_PREFIX).await.unwrap().len();
+    pass(5).await;
+    assert_eq!(lost().await, []);
+    pass(55).await;
+    assert_eq!(lost().await, [("a-one".to_owned(), 60)]);
+
+    // It comes back and dies again: its last death counts.
+    let again = site.join("a-two").await;
+    again.renew().await;
+    pass(1).await;
+    assert_eq!((lost().await, rows().await), (vec![], 2));
+    pass(9).await;
+    assert_eq!(lost().await, [("a-two".to_owned(), 10)]);
+
+    pass(86_400).await;
+    assert_eq!((lost().await, rows().await), (vec![], 1));
 }
 
 #[tokio::test]

@@ -125,6 +125,7 @@ impl LeaseStore for Leases {
                 holder: row.live().map(|(node, _)| node.clone()),
                 fence: Fence(row.fence),
                 left: row.live().map(|(_, left)| left),
+                over: None,
                 note: None,
             })
             .collect())

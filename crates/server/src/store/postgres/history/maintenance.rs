@@ -62,6 +62,13 @@ impl MaintenanceReport {
         self.failed_jobs.is_empty() && self.steps.iter().all(|it| it.error.is_none())
     }
 
+    /// When every step had succeeded last; `None` unless each has.
+    #[must_use]
+    pub fn last_success(&self) -> Option<Timestamp> {
+        let each: Option<Vec<Timestamp>> = self.steps.iter().map(|it| it.last_success).collect();
+        each?.into_iter().min()
+    }
+
     /// One line for people: what failed, or when all of it last succeeded.
     #[must_use]
     pub fn detail(&self) -> String {
@@ -81,7 +88,7 @@ impl MaintenanceReport {
         if !troubles.is_empty() {
             return troubles.join("; ");
         }
-        match self.steps.iter().filter_map(|it| it.last_success).min() {
+        match self.last_success() {
             Some(ts) => format!("maintained {}", ts.to_rfc3339()),
             None => "not maintained yet".to_owned(),
         }
