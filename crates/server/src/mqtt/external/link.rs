@@ -33,7 +33,7 @@ pub enum LinkState {
     Down {
         /// Since when.
         since: Timestamp,
-        /// Why, for people.
+        /// Why, for people; names no host.
         reason: String,
     },
 }
@@ -115,17 +115,17 @@ impl Status {
 
     /// The link does not work; said once, until it works again.
     pub(super) fn down(&self, error: &LinkError) {
-        let reason = error.to_string();
+        let reason = error.without_host();
         let mut state = self.lock();
         match &mut *state {
             LinkState::Up { .. } => {
                 let since = self.clock.now();
                 self.losses.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%reason, "no connection to the broker; trying again");
+                tracing::warn!(reason = %error, "no connection to the broker; trying again");
                 *state = LinkState::Down { since, reason };
             }
             LinkState::Down { reason: known, .. } => {
-                tracing::debug!(%reason, "still no connection to the broker");
+                tracing::debug!(reason = %error, "still no connection to the broker");
                 *known = reason;
             }
         }

@@ -131,6 +131,30 @@ impl LinkError {
             problem: problem.into(),
         }
     }
+
+    /// The same, naming no host: for those who may not know where the broker
+    /// is.
+    #[must_use]
+    pub fn without_host(&self) -> String {
+        let text = self.to_string();
+        match self {
+            Self::Unreachable { address, .. }
+            | Self::NoAnswer { address, .. }
+            | Self::HungUp { address, .. }
+            | Self::Tls { address, .. } => text.replace(&**address, "the broker"),
+            Self::Setting { .. }
+            | Self::Refused { .. }
+            | Self::Lacks { .. }
+            | Self::Denied { .. }
+            | Self::Lost(_)
+            | Self::Closed(_)
+            | Self::Unexpected(_)
+            | Self::Unreadable(_)
+            | Self::NotKept
+            | Self::Fenced
+            | Self::Leases(_) => text,
+        }
+    }
 }
 
 impl From<io::Error> for LinkError {
@@ -190,5 +214,44 @@ fn closing(code: u8) -> &'static str {
         0x97 => "its quota is used up",
         0x98 => "somebody at the broker asked for it",
         _ => "for a reason of its own; see the broker's log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_everybody_may_read_names_no_host() {
+        let address: Arc<str> = "mqtt.example:1883".into();
+        let source = Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let errors = [
+            LinkError::Unreachable {
+                address: address.clone(),
+                source: source.clone(),
+            },
+            LinkError::NoAnswer {
+                address: address.clone(),
+                what: "the greeting",
+                after: Duration::from_secs(5),
+            },
+            LinkError::HungUp {
+                address: address.clone(),
+                source: source.clone(),
+            },
+            LinkError::Tls {
+                address,
+                source,
+                advice: "look at its certificate",
+            },
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("mqtt.example"), "{error}");
+            let told = error.without_host();
+            assert!(
+                told.contains("the broker") && !told.contains("mqtt.example"),
+                "{told}"
+            );
+        }
     }
 }
