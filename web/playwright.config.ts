@@ -22,7 +22,7 @@ export default defineConfig({
   },
   projects: [
     // The built page against answers from e2e/fake: every page, language, width and theme.
-    { name: 'pages', testMatch: 'pages.spec.ts' },
+    { name: 'pages', testMatch: ['pages.spec.ts', 'system.spec.ts'] },
     // The built page inside the real binary.
     { name: 'dormouse', testMatch: 'dormouse.spec.ts' },
     // Pictures for the README and for looking at: npm run shots.

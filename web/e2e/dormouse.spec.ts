@@ -85,6 +85,16 @@ test('the main job, in a browser', async ({ page }) => {
     await expect(page.getByText('Z/9/901').first()).toBeVisible()
   })
 
+  await test.step('the platform itself is well, and says what it runs on', async () => {
+    await page.getByRole('link', { name: 'System' }).click()
+    await expect(page.getByText('Everything works')).toBeVisible()
+    const parts = page.getByRole('region', { name: 'Parts' }).getByRole('listitem')
+    await expect(parts.filter({ hasText: 'Broker' })).toContainText('built in')
+    await expect(parts.filter({ hasText: 'Database' })).toContainText('SQLite')
+    await expect(page.getByRole('region', { name: 'Way in' })).toContainText('Through the journal')
+    await expect(page.getByText('One process serves this site.')).toBeVisible()
+  })
+
   await test.step('in Chinese, on a phone', async () => {
     await page.setViewportSize({ width: 390, height: 844 })
     await page.goto(running.url)

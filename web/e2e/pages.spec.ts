@@ -186,7 +186,7 @@ test('the language can be changed and is remembered', async ({ page }) => {
 test('at phone width nothing is wider than the screen', async ({ page }) => {
   await page.setViewportSize({ width: 360, height: 740 })
   await open(page, '/')
-  for (const path of ['/', '/devices', `/devices/${STRIP}`, '/inbox', '/events']) {
+  for (const path of ['/', '/devices', `/devices/${STRIP}`, '/inbox', '/events', '/system']) {
     await page.goto(ORIGIN + path)
     await page.getByRole('heading', { level: 1 }).waitFor()
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
@@ -204,7 +204,7 @@ test('nothing on the page breaks the content security policy, or throws', async 
   })
   page.on('pageerror', (error) => complaints.push(error.message))
   await open(page, '/')
-  for (const path of ['/', '/devices', `/devices/${STRIP}`, '/inbox', '/events']) {
+  for (const path of ['/', '/devices', `/devices/${STRIP}`, '/inbox', '/events', '/system']) {
     await page.goto(ORIGIN + path)
     await page.getByRole('heading', { level: 1 }).waitFor()
     await page.clock.runFor(1_000)

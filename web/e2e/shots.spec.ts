@@ -11,6 +11,7 @@ const PAGES = {
   'device-offline': `/devices/${devices[5]?.deviceId ?? ''}`,
   'inbox': '/inbox',
   'events': '/events',
+  'system': '/system',
   'sign-in': '/sign-in',
   'setup': '/setup?token=t',
 }

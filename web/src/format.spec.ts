@@ -17,9 +17,19 @@ test.each([
   expect(en.energy(wattHours)).toBe(text)
 })
 
+test.each([
+  [0, '0 B'], [1_023, '1,023 B'], [1_536, '1.5 KiB'], [67_108_864, '64 MiB'], [1_181_116_006, '1.1 GiB'],
+])('%d bytes are %s', (bytes, text) => {
+  expect(en.bytes(bytes)).toBe(text)
+})
+
+test.each([[0, '0%'], [0.000_1, '< 1%'], [0.034, '3%'], [1, '100%']])('%d of all is %s', (ratio, text) => {
+  expect(en.percent(ratio)).toBe(text)
+})
+
 test('a missing value is a dash, never a zero', () => {
-  const { power, energy, voltage, current, ratio, signal, count, clock, duration } = en
-  for (const show of [power, energy, voltage, current, ratio, signal, count, clock, duration]) {
+  const { power, energy, voltage, current, ratio, signal, count, bytes, percent, clock, duration } = en
+  for (const show of [power, energy, voltage, current, ratio, signal, count, bytes, percent, clock, duration]) {
     expect(show(null)).toBe(MISSING)
     expect(show(undefined)).toBe(MISSING)
   }

@@ -16,6 +16,10 @@ export interface Format {
   ratio: (value: number | null | undefined) => string
   signal: (dbm: number | null | undefined) => string
   count: (value: number | null | undefined) => string
+  /** 812 B, 3.4 MiB */
+  bytes: (value: number | null | undefined) => string
+  /** 0.034 is 3 %; what is more than nothing is never 0 %. */
+  percent: (ratio: number | null | undefined) => string
   /** Hours, minutes, seconds of a moment, local time. */
   clock: (moment: Moment) => string
   /** Date and time, local. */
@@ -34,10 +38,13 @@ const STEPS: readonly [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
   ['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1],
 ]
 
+const BYTES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
+
 export function formatFor(locale: string): Format {
   const fixed = [0, 1, 2].map((digits) =>
     new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }))
   const short = new Intl.NumberFormat(locale, { maximumFractionDigits: 2 })
+  const percent = new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: 0 })
   const clock = new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
   const moment = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'medium', hour12: false })
   const day = new Intl.DateTimeFormat(locale, { dateStyle: 'medium' })
@@ -60,6 +67,18 @@ export function formatFor(locale: string): Format {
     ratio: (value) => (value === null || value === undefined ? MISSING : number(value, 2)),
     signal: (dbm) => withUnit(dbm, 0, 'dBm'),
     count: (value) => (value === null || value === undefined ? MISSING : number(value, 0)),
+    bytes(value) {
+      if (value === null || value === undefined)
+        return MISSING
+      const power = value < 1_024 ? 0 : Math.min(BYTES.length - 1, Math.floor(Math.log2(value) / 10))
+      const scaled = value / 1_024 ** power
+      return `${number(scaled, power > 0 && scaled < 10 ? 1 : 0)} ${BYTES[power] ?? ''}`
+    },
+    percent(ratio) {
+      if (ratio === null || ratio === undefined)
+        return MISSING
+      return ratio > 0 && ratio < 0.01 ? `< ${percent.format(0.01)}` : percent.format(ratio)
+    },
     clock: (at) => format(at, clock),
     moment: (at) => format(at, moment),
     day: (at) => format(at, day),

@@ -25,6 +25,7 @@ export const router = createRouter({
     },
     { path: '/inbox', name: 'inbox', component: () => import('@/pages/Inbox.vue'), meta: { title: 'inbox.title' } },
     { path: '/events', name: 'events', component: () => import('@/pages/Events.vue'), meta: { title: 'event.title' } },
+    { path: '/system', name: 'system', component: () => import('@/pages/System.vue'), meta: { title: 'system.title' } },
     {
       path: '/sign-in',
       name: 'sign-in',

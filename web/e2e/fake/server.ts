@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import type { Page, Route, WebSocketRoute } from '@playwright/test'
 import * as world from './fleet'
+import { health, nodes } from './system'
 
 export const ORIGIN = 'http://dormouse.test'
 const DIST = new URL('../../dist/', import.meta.url)
@@ -64,7 +65,7 @@ export async function fakeServer(page: Page, signedIn = true): Promise<Fake> {
 async function answer(route: Route, fake: Fake): Promise<void> {
   const request = route.request()
   const url = new URL(request.url())
-  if (!url.pathname.startsWith('/api/'))
+  if (url.pathname !== '/health' && !url.pathname.startsWith('/api/'))
     return file(route, url.pathname)
   const call = `${request.method()} ${url.pathname}`
   if (request.method() !== 'GET')
@@ -93,6 +94,12 @@ async function answer(route: Route, fake: Fake): Promise<void> {
       return json(route, { items: world.fleetPower(Number(url.searchParams.get('minutes'))) })
     case 'GET /api/v1/enrolment':
       return json(route, { mode: 'approve', joinKey: 'k7Qm-2xWd-fake-key', pending: 2 })
+    case 'GET /health': {
+      const { status, body } = health()
+      return json(route, body, status)
+    }
+    case 'GET /api/v1/nodes':
+      return json(route, nodes())
     case 'GET /api/v1/stats/today':
       return json(route, { energyWh: 31_240 })
     case 'GET /api/v1/events':
@@ -102,7 +109,7 @@ async function answer(route: Route, fake: Fake): Promise<void> {
   }
 }
 
-const SESSION = { username: 'admin', role: 'admin', csrfToken: 'csrf-of-the-fake' }
+export const SESSION = { username: 'admin', role: 'admin', scope: '', csrfToken: 'csrf-of-the-fake' }
 
 function list(fake: Fake, query: URLSearchParams): object[] {
   if (query.get('state') === 'pending')

@@ -22,6 +22,11 @@ export type JoinMode = Schemas['JoinMode']
 export type History = Schemas['History']
 export type HistoryPoint = Schemas['HistoryPoint']
 export type FleetTotals = Schemas['FleetTotals']
+export type HealthReport = Schemas['HealthReport']
+export type Part = Schemas['PartReport']
+export type Intake = Schemas['IntakeReport']
+export type SiteNode = Schemas['Node']
+export type SiteNodes = Schemas['Nodes']
 export type Problem = Schemas['Problem']
 /** What the live connection tells of a device: a part of `Device`. */
 export type LiveDevice = Omit<Schemas['DeviceMessage'], 'sockets'> & { sockets: Socket[] }

@@ -1,3 +1,5 @@
+import system from './system.en'
+
 export default {
   app: {
     name: 'Dormouse',
@@ -12,7 +14,7 @@ export default {
     newVersion: 'The server was updated.',
     reload: 'Reload',
   },
-  nav: { dashboard: 'Dashboard', devices: 'Devices', inbox: 'Inbox', events: 'Events' },
+  nav: { dashboard: 'Dashboard', devices: 'Devices', inbox: 'Inbox', events: 'Events', system: 'System' },
   live: {
     connecting: 'Connecting …',
     lost: 'Live connection lost. What you see may be old; trying again.',
@@ -250,6 +252,7 @@ export default {
     'onSocket': 'socket {n}',
     'end': 'That is all.',
   },
+  system,
   errors: {
     'title': 'That did not work',
     'network': 'The server cannot be reached.',

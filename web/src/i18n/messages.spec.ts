@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { KNOWN_EVENTS } from '@/domain/events'
+import { ADVICE, KNOWN_DUTIES, KNOWN_PARTS } from '@/domain/system'
 import { detect, messages } from './index'
 
 interface Tree { [key: string]: string | Tree }
@@ -30,6 +31,13 @@ test('every event type known to the page has a sentence', () => {
   const keys = new Set(english.map(([key]) => key))
   for (const type of KNOWN_EVENTS)
     expect(keys).toContain(`event.${type.replace('.', '_')}`)
+})
+
+test('every part, duty and advice known to the page has words', () => {
+  const { part, duty, advice } = messages.en.system
+  expect(Object.keys(part)).toEqual([...KNOWN_PARTS])
+  expect(Object.keys(duty)).toEqual([...KNOWN_DUTIES, 'slot'])
+  expect(Object.keys(advice)).toEqual([...ADVICE])
 })
 
 test('the first wanted language that we have is taken', () => {

@@ -1,4 +1,5 @@
 import type en from './en'
+import system from './system.zh'
 
 const zh: typeof en = {
   app: {
@@ -14,7 +15,7 @@ const zh: typeof en = {
     newVersion: '服务器已更新。',
     reload: '刷新页面',
   },
-  nav: { dashboard: '总览', devices: '设备', inbox: '待审批', events: '事件' },
+  nav: { dashboard: '总览', devices: '设备', inbox: '待审批', events: '事件', system: '系统' },
   live: {
     connecting: '正在连接……',
     lost: '实时连接已断开，当前显示的可能是旧数据，正在重试。',
@@ -242,6 +243,7 @@ const zh: typeof en = {
     'onSocket': '插孔 {n}',
     'end': '没有更多了。',
   },
+  system,
   errors: {
     'title': '操作未成功',
     'network': '无法连接服务器。',

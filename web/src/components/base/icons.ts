@@ -5,6 +5,7 @@ export const ICONS = {
   devices: 'M3 8h18v8H3zM7 12h.01M12 12h.01M17 12h.01',
   inbox: 'M4 13l3-8h10l3 8v6H4zM4 13h5l1.5 2.5h3L15 13h5',
   events: 'M12 7v5l3.5 2M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0z',
+  system: 'M3 12h4l2.5-6 5 12 2.5-6h4',
   power: 'M13 3 5 14h6l-1 7 8-11h-6z',
   search: 'M10.5 17a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13zM15.5 15.5 20 20',
   plus: 'M12 5v14M5 12h14',
