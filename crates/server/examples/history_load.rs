@@ -7,8 +7,8 @@
 //!     [--dir DIR | --database postgres://USER@HOST/DATABASE]
 //! ```
 //!
-//! On TimescaleDB everything is compressed after the load, as it would be
-//! after a week.
+//! After the load, everything is compressed on TimescaleDB, as it would be
+//! after a week, and put in order on PostgreSQL, as after two days.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -7,6 +7,8 @@ use deadpool_postgres::{ClientWrapper, Object};
 use dormouse_core::clock::Timestamp;
 use dormouse_core::ports::PortError;
 use tokio::time::Instant;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::super::pool::{failed, get, in_time};
 use super::super::schema::Flavour;
@@ -16,6 +18,11 @@ use super::parts::{self, Part};
 
 /// The age at which what is written no more is compressed.
 const COMPRESS_AFTER: Duration = Duration::from_secs(7 * 86_400);
+/// The age at which a partition that is written no more is put in order.
+const ORDER_AFTER: Duration = Duration::from_secs(2 * 86_400);
+/// The largest partition that is put in order, bytes: nobody reads or writes
+/// it meanwhile, for a second or two per 100 MB.
+const ORDER_MAX: i64 = 256 << 20;
 /// Days for which partitions are made ahead: a node that cannot make tables
 /// for that long still keeps everything.
 const AHEAD_DAYS: u32 = 3;
@@ -109,7 +116,11 @@ impl Maintenance {
     pub async fn run(&mut self, now: Timestamp) -> &MaintenanceReport {
         let history = std::sync::Arc::clone(&self.history);
         match history.flavour {
-            Flavour::Plain => self.step("partitions", now, history.make_ahead(now)).await,
+            Flavour::Plain => {
+                self.step("partitions", now, history.make_ahead(now)).await;
+                let old = now - ORDER_AFTER;
+                self.step("order", now, history.order(old)).await;
+            }
             Flavour::Timescale => {
                 let old = now - COMPRESS_AFTER;
                 self.step("compress", now, history.compress(old)).await;
@@ -158,6 +169,24 @@ impl Maintenance {
     }
 }
 
+/// Whether `part` was put in order now; not where it was before, is too large
+/// or somebody uses it.
+async fn put_in_order(client: &Client, part: &Part) -> Result<bool, PortError> {
+    let key = "SELECT indexrelid::regclass::text FROM pg_index \
+        WHERE indrelid = $1::text::regclass AND indisprimary AND NOT indisclustered \
+            AND pg_table_size(indrelid) BETWEEN 1 AND $2";
+    let Some(row) = in_time(client.query_opt(key, &[&part.name, &ORDER_MAX])).await? else {
+        return Ok(false);
+    };
+    let (name, key): (&str, &str) = (&part.name, get(&row, 0)?);
+    let sql = format!("CLUSTER {name} USING {key}; ANALYZE {name}");
+    match client.batch_execute(&sql).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
 fn words(error: &PortError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => cause.to_string(),
@@ -180,6 +209,23 @@ impl PostgresHistory {
             self.known.made(missing);
         }
         Ok(count)
+    }
+
+    /// Rewrites every partition that ended before `before` in the order of its
+    /// key, once. As it arrived, each row of a series stands on a page of its
+    /// own, and a chart of a day reads as many pages as it has samples.
+    pub(super) async fn order(&self, before: Timestamp) -> Result<usize, PortError> {
+        let client = self.own_connection().await?;
+        let wait = format!("SET lock_timeout = {}", parts::EXCLUSIVE_WAIT_MS);
+        in_time(client.batch_execute(&wait)).await?;
+        let mut ordered = 0;
+        for table in ["samples", "minutes", "quarters"] {
+            let parts = parts::list(&client, self.flavour, table).await?;
+            for part in parts.iter().filter(|it| it.until <= before) {
+                ordered += usize::from(put_in_order(&client, part).await?);
+            }
+        }
+        Ok(ordered)
     }
 
     /// Compresses every chunk that ended before `before`.

@@ -17,9 +17,9 @@ use super::columns::bound;
 const DAY_MS: i64 = 86_400_000;
 /// What a partition of quarter-hours spans, as a chunk of them does.
 const QUARTERS_DAYS: i64 = 28;
-/// How long a drop waits for others at a time: while it waits, whoever comes
-/// after it waits, too.
-const DROP_WAIT_MS: u32 = 300;
+/// How long whoever wants a part for itself waits for others at a time: while
+/// it waits, whoever comes after it waits, too.
+pub(super) const EXCLUSIVE_WAIT_MS: u32 = 300;
 
 /// Partitions that are known to be there. Another node may have dropped one;
 /// a write into it then fails, and all are forgotten.
@@ -167,7 +167,7 @@ pub(super) async fn list(
 
 /// Drops `part` in `client`'s transaction; fails soon where somebody uses it.
 pub(super) async fn drop_part(client: &Client, flavour: Flavour, part: &Part) -> Result<(), Error> {
-    let wait = format!("SET LOCAL lock_timeout = {DROP_WAIT_MS}");
+    let wait = format!("SET LOCAL lock_timeout = {EXCLUSIVE_WAIT_MS}");
     client.batch_execute(&wait).await?;
     match flavour {
         Flavour::Plain => {

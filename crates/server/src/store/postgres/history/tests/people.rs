@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use dormouse_core::clock::Timestamp;
 use dormouse_core::device::{DeviceSettings, DeviceState};
-use dormouse_core::ids::{DeviceId, SocketId};
+use dormouse_core::ids::{DeviceId, DeviceKey, SocketId};
 use dormouse_core::ports::history::{EARLIEST, HistoryStore, LATEST, SeriesId};
 use dormouse_core::ports::{DeviceAccess, DeviceStore, DeviceWrites, NewDevice, Written};
 use dormouse_core::rollup::Level;
-use dormouse_core::sample::DeviceSample;
+use dormouse_core::sample::{DeviceSample, Sample, Values};
 use dormouse_core::site::SiteZone;
 
 use super::super::super::PostgresDevices;
-use super::super::{Maintenance, parts};
-use super::story::{Dice, hour, samples};
+use super::super::{Maintenance, MaintenanceReport, parts};
+use super::story::{Dice, answers, hour, samples};
 use super::{Flavour, PostgresHistory, plain, timescale};
 
 /// Four devices, "strip-1" and up, with keys from 1, and their story.
@@ -162,12 +162,66 @@ async fn partitions_are_there_before_their_day() {
     assert_eq!(maintenance.run(hour(1)).await.steps[0].changed, 0);
 }
 
+/// Pages of the heap on which the samples of strip-1 stand.
+async fn pages(history: &PostgresHistory) -> i64 {
+    let sql = "SELECT count(DISTINCT (tableoid, (ctid::text::point)[0])) FROM samples \
+        WHERE device = 1";
+    history.db.query(sql, &[]).await.unwrap()[0].get(0)
+}
+
+/// The story, and then ten strips that report in turn.
+async fn told_in_turn(history: &PostgresHistory) {
+    told(history).await;
+    for minute in 0..400 {
+        let sample = |device| DeviceSample {
+            device: DeviceKey(device),
+            sample: Sample {
+                socket: SocketId::STRIP,
+                ts: Timestamp::from_millis(hour(0).as_millis() + minute * 60_000 + 7),
+                values: Values {
+                    power_dw: Some(230),
+                    ..Values::default()
+                },
+            },
+        };
+        let round = (1..=10).map(sample).collect();
+        history.append(round, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn maintenance_puts_finished_days_in_order() {
+    let [ordered, other] = [plain(SiteZone::UTC).await, plain(SiteZone::UTC).await];
+    tokio::join!(told_in_turn(&ordered), told_in_turn(&other));
+    let scattered = pages(&ordered).await;
+    let ordered = Arc::new(ordered);
+    let mut maintenance = Maintenance::new(Arc::clone(&ordered));
+    let step = |report: &MaintenanceReport| {
+        assert!(report.is_well(), "{report:?}");
+        let step = report.steps.iter().find(|it| it.step == "order");
+        step.unwrap().changed
+    };
+    // The second day ended less than two days ago.
+    let days = Timestamp::parse_rfc3339("2026-05-04T12:00:00Z").unwrap();
+    assert_eq!(step(maintenance.run(days).await), 2);
+    assert!(step(maintenance.run(hour(24 * 60)).await) >= 3);
+    assert_eq!(step(maintenance.run(hour(24 * 61)).await), 0);
+    let together = pages(&ordered).await;
+    assert!(together * 3 < scattered, "{together} of {scattered}");
+
+    let late = samples(&mut Dice::new(99), 50);
+    ordered.append(late.clone(), None).await.unwrap();
+    other.append(late, None).await.unwrap();
+    let expected = answers(&other).await;
+    answers(&*ordered).await.assert_same(&expected, "in order");
+}
+
 #[tokio::test]
 async fn days_follow_a_change_of_the_sites_zone() {
     let utc = plain(SiteZone::UTC).await;
     told(&utc).await;
     let series = SeriesId {
-        device: dormouse_core::ids::DeviceKey(1),
+        device: DeviceKey(1),
         socket: SocketId::STRIP,
     };
     let zone = SiteZone::named("Asia/Kolkata").unwrap();
