@@ -81,6 +81,7 @@ impl Intake {
         let downstream: Arc<dyn Downstream> = Arc::clone(inflow) as _;
         match &engines.stores.shared {
             Some(shared) if external => {
+                inflow.leave_reports_to_the_way_in();
                 let committer = Arc::new(Committer::new(CommitterParts {
                     store: Arc::clone(&shared.intake),
                     journal: Arc::clone(&engines.journal) as _,

@@ -1,5 +1,6 @@
 //! Where a message goes besides the journal, at once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub struct InflowParts {
 pub struct Inflow {
     parts: InflowParts,
     dispatcher: OnceLock<Arc<Dispatcher>>,
+    /// Whether the way in stores what devices report of themselves.
+    reports_are_stored: AtomicBool,
 }
 
 impl Inflow {
@@ -47,7 +50,14 @@ impl Inflow {
         Self {
             parts,
             dispatcher: OnceLock::new(),
+            reports_are_stored: AtomicBool::new(false),
         }
+    }
+
+    /// Notes that the way in stores reports together with everything else that
+    /// came: they are shown from here on, and not stored a second time.
+    pub fn leave_reports_to_the_way_in(&self) {
+        self.reports_are_stored.store(true, Ordering::Relaxed);
     }
 
     /// Lets acks and reports settle commands; the first dispatcher stays.
@@ -58,14 +68,20 @@ impl Inflow {
     /// Applies a status to reported state; one that is not replayed may settle
     /// commands.
     pub(super) fn report(&self, key: DeviceKey, status: &Status, at: Timestamp, replayed: bool) {
-        let changed = self.parts.registry.update_report(key, |device| {
+        let next = |device: &Device| {
             let known = device.reported.as_deref();
             // A replayed status may be older than what a newer process stored.
             if known.is_some_and(|it| it.at > at || is_older(status, it)) {
                 return None;
             }
             Some(Reported::after_status(known, status.clone(), at))
-        });
+        };
+        let registry = &self.parts.registry;
+        let changed = if self.reports_are_stored.load(Ordering::Relaxed) {
+            registry.show_report(key, next)
+        } else {
+            registry.update_report(key, next)
+        };
         let Some((before, after)) = changed else {
             return;
         };

@@ -17,6 +17,18 @@ impl Registry {
         key: DeviceKey,
         next: impl FnOnce(&Device) -> Option<Reported>,
     ) -> Option<(Arc<Device>, Arc<Device>)> {
+        let changed = self.show_report(key, next)?;
+        lock(&self.dirty).reports.insert(key);
+        Some(changed)
+    }
+
+    /// [`Registry::update_report`] for a report that its caller stores: this
+    /// one does not.
+    pub fn show_report(
+        &self,
+        key: DeviceKey,
+        next: impl FnOnce(&Device) -> Option<Reported>,
+    ) -> Option<(Arc<Device>, Arc<Device>)> {
         let (before, after) = {
             let mut index = self.write();
             let entry = index.by_key_mut(key)?;
@@ -28,7 +40,6 @@ impl Registry {
             entry.device = Arc::clone(&after);
             (before, after)
         };
-        lock(&self.dirty).reports.insert(key);
         for watcher in &self.parts.watchers {
             watcher.reported(&after);
         }

@@ -149,6 +149,22 @@ async fn a_report_is_there_at_once_and_stored_at_the_next_flush() {
 }
 
 #[tokio::test]
+async fn a_report_that_its_caller_stores_is_shown_and_left_alone_by_flushes() {
+    let stores = Stores::default();
+    let node = stores.node().await;
+    node.add("a").await;
+    let key = node.registry.by_id(&id("a")).unwrap().key;
+    let report = Reported::default();
+    let shown = node.registry.show_report(key, |_| Some(report.clone()));
+    assert_eq!(shown.unwrap().1.reported.as_deref(), Some(&report));
+    let device = node.registry.by_key(key).unwrap();
+    assert_eq!(device.reported.as_deref(), Some(&report));
+    node.registry.flush().await.unwrap();
+    let again = stores.node().await.registry.by_key(key).unwrap();
+    assert_eq!(again.reported, None);
+}
+
+#[tokio::test]
 async fn what_another_process_changed_is_taken_over_and_kicked() {
     let stores = Stores::default();
     let (server, shell) = (stores.node().await, stores.node().await);
