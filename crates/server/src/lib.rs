@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod backoff;
 pub mod backup;
 pub mod bridge;
 pub mod brokers;

@@ -9,7 +9,7 @@ use dormouse_core::services::dispatcher::Dispatcher;
 use dormouse_core::services::nodes::{LEASE_EVERY, LeaseKeeper, Nodes};
 use dormouse_core::services::presence::{PresenceTracker, TELL_EVERY};
 use dormouse_core::services::registry::Registry;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::said::Said;
@@ -28,8 +28,6 @@ const CLEAR_UP: Duration = Duration::from_secs(2);
 const JOIN: Duration = Duration::from_millis(20);
 /// How long a lease is asked for before it is asked for again.
 const ASK_MAX: Duration = Duration::from_secs(2);
-/// How long a loop rests after a failure.
-const REST: Duration = Duration::from_secs(1);
 
 /// Whether this node does what one node does for all.
 #[derive(Debug, Clone, Default)]
@@ -124,17 +122,22 @@ impl NodeLoops {
 
     async fn leases(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut said = Said::new("the leases of what one node does for all");
-        let (mut asks, mut looks) = (ticks(LEASE_EVERY), ticks(QUARTER));
+        let (mut ask, mut looks) = (Instant::now(), ticks(QUARTER));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = looks.tick() => self.nodes.expire(),
-                _ = asks.tick() => {
-                    let renewed = timeout(ASK_MAX, self.nodes.renew()).await;
-                    match renewed {
-                        Ok(outcome) => drop(said.note(&outcome)),
+                // Its end is looked for while it is not asked for, too.
+                () = sleep_until(ask) => {
+                    let pause = match timeout(ASK_MAX, self.nodes.renew()).await {
+                        Ok(Ok(())) => {
+                            said.worked();
+                            LEASE_EVERY
+                        }
+                        Ok(Err(error)) => said.failed(&error),
                         Err(slow) => said.failed(&slow),
-                    }
+                    };
+                    ask = Instant::now() + pause;
                 }
             }
         }
@@ -146,7 +149,8 @@ impl NodeLoops {
         let mut said = Said::new("the list of nodes");
         let mut ticks = ticks(LEASE_EVERY);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            said.note(&self.nodes.look_around().await);
+            said.rest_if_failed(&self.nodes.look_around().await, &stop)
+                .await;
         }
         Ok(())
     }
@@ -168,12 +172,11 @@ impl NodeLoops {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = notes.tick() => drop(noted.note(&self.presence.note_kept().await)),
+                _ = notes.tick() => {
+                    noted.rest_if_failed(&self.presence.note_kept().await, &stop).await;
+                }
                 _ = keeps.tick() => {
-                    let outcome = self.presence.keep().await;
-                    if said.note(&outcome) {
-                        stop.run_until_cancelled(sleep(REST)).await;
-                    }
+                    said.rest_if_failed(&self.presence.keep().await, &stop).await;
                 }
             }
         }
@@ -186,9 +189,8 @@ impl NodeLoops {
         let mut said = Said::new("the deadlines of commands");
         let mut ticks = ticks(QUARTER);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            if said.note(&self.dispatcher.claim_overdue().await) {
-                stop.run_until_cancelled(sleep(REST)).await;
-            }
+            let claimed = self.dispatcher.claim_overdue().await;
+            said.rest_if_failed(&claimed, &stop).await;
         }
         Ok(())
     }
@@ -200,7 +202,8 @@ impl NodeLoops {
             .await
             .is_some()
         {
-            said.note(&self.registry.refresh().await);
+            said.rest_if_failed(&self.registry.refresh().await, &stop)
+                .await;
         }
         Ok(())
     }
@@ -223,7 +226,8 @@ impl NodeLoops {
         let mut said = Said::new("what dead nodes left");
         let mut ticks = ticks(CLEAR_UP);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            said.note(&self.nodes.clear_up().await);
+            said.rest_if_failed(&self.nodes.clear_up().await, &stop)
+                .await;
         }
         Ok(())
     }

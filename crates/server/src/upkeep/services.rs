@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::said::Said;
 
-/// How long a loop rests after a database did not answer.
-const REST: Duration = Duration::from_secs(1);
+/// How often it is looked who leads.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Declares offline who has been silent for too long, until `stop`.
 ///
@@ -56,12 +56,12 @@ pub async fn incidents(
         if tracker.leads() && !leads {
             let outcome = incidents.take_over(|key| tracker.is_online(key)).await;
             leads = outcome.is_ok();
-            rest_if_failed(&mut said, &outcome, &stop).await;
+            said.rest_if_failed(&outcome, &stop).await;
         }
         if !tracker.leads() {
             leads = false;
             incidents.stand_by();
-            stop.run_until_cancelled(sleep(REST)).await;
+            stop.run_until_cancelled(sleep(LOOK)).await;
             if stop.is_cancelled() {
                 return Ok(());
             }
@@ -70,14 +70,14 @@ pub async fn incidents(
         let due = incidents
             .next_deadline()
             .map(|at| at.since(clock.instant()));
-        let look = tracker.is_shared().then_some(REST);
+        let look = tracker.is_shared().then_some(LOOK);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = incidents.deadline_moved() => {}
             () = after(look) => {}
             () = after(due) => {
                 let outcome = incidents.run_due(|key| tracker.is_online(key)).await;
-                rest_if_failed(&mut said, &outcome, &stop).await;
+                said.rest_if_failed(&outcome, &stop).await;
             }
         }
     }
@@ -91,7 +91,7 @@ pub async fn events(log: Arc<EventLog>, stop: CancellationToken) -> anyhow::Resu
     let mut said = Said::new("events");
     while stop.run_until_cancelled(log.arrived()).await.is_some() {
         let outcome = log.flush().await.map(drop);
-        rest_if_failed(&mut said, &outcome, &stop).await;
+        said.rest_if_failed(&outcome, &stop).await;
     }
     Ok(())
 }
@@ -104,7 +104,7 @@ pub async fn audit(log: Arc<AuditLog>, stop: CancellationToken) -> anyhow::Resul
     let mut said = Said::new("the audit log");
     while stop.run_until_cancelled(log.filled()).await.is_some() {
         let outcome = log.flush().await.map(drop);
-        rest_if_failed(&mut said, &outcome, &stop).await;
+        said.rest_if_failed(&outcome, &stop).await;
     }
     Ok(())
 }
@@ -124,19 +124,9 @@ pub async fn every<F: Future<Output = Result<(), PortError>>>(
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let outcome = work().await;
-        rest_if_failed(&mut said, &outcome, &stop).await;
+        said.rest_if_failed(&outcome, &stop).await;
     }
     Ok(())
-}
-
-async fn rest_if_failed(
-    said: &mut Said,
-    outcome: &Result<(), PortError>,
-    stop: &CancellationToken,
-) {
-    if said.note(outcome) {
-        stop.run_until_cancelled(sleep(REST)).await;
-    }
 }
 
 async fn after(due: Option<Duration>) {

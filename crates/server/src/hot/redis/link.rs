@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dormouse_core::ports::PortError;
-use rand::Rng as _;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -16,13 +15,14 @@ use super::connect::{Conn, explain, is_down};
 use super::keys::Keys;
 use super::marks::Marks;
 use super::settings::Target;
+use crate::backoff::Backoff;
 
 /// How long an answer may take, all in all.
 const PATIENCE: Duration = Duration::from_millis(800);
 /// How often a quiet connection is tried.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// The first wait between attempts to connect; it doubles.
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// The first wait between attempts to connect, at most.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between attempts to connect.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -268,7 +268,7 @@ impl Link {
 
     async fn reconnect(&self) {
         let since = tokio::time::Instant::now();
-        let mut wait = BACKOFF_MIN;
+        let mut backoff = reconnecting();
         loop {
             let opened = Conn::open(&self.target, None, PATIENCE).await;
             let taken = match opened {
@@ -283,15 +283,14 @@ impl Link {
                 }
                 Err(error) => lock(&self.current).problem = Some(error.to_string()),
             }
-            tokio::time::sleep(jittered(wait)).await;
-            wait = (wait * 2).min(BACKOFF_MAX);
+            tokio::time::sleep(backoff.pause()).await;
         }
     }
 }
 
-/// Half of `wait` to one and a half.
-pub(super) fn jittered(wait: Duration) -> Duration {
-    wait.mul_f64(rand::rng().random_range(0.5..1.5))
+/// The waits between attempts to connect.
+pub(super) const fn reconnecting() -> Backoff {
+    Backoff::between(BACKOFF_MIN, BACKOFF_MAX)
 }
 
 /// Runs `commands`; scripts that the server does not know it learns first.

@@ -16,12 +16,12 @@ use dormouse_core::topic::{Channel, Topics};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::clients::{ClientEvent, SessionWatch};
 use super::connection::WINDOW;
 use super::link::Status;
 use super::window::Ticket;
 use super::wire::Message;
+use crate::backoff::Backoff;
 
 /// Messages of unknown devices that wait to be looked at. More than may be on
 /// their way on every connection of this process; one of QoS 0 that

@@ -6,7 +6,6 @@
 
 mod adopt;
 mod arrivals;
-mod backoff;
 mod clients;
 mod connection;
 mod dial;

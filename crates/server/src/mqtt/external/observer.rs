@@ -15,12 +15,12 @@ use dormouse_core::ports::journal::Receipt;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::clients::{self, ClientEvent, SessionNumbers};
 use super::connection::Event;
 use super::dial::dial;
 use super::problem::LinkError;
 use super::session::Common;
+use crate::backoff::Backoff;
 
 /// The lease of the node that observes.
 const LEASE: &str = "retained";

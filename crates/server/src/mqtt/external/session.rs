@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::arrivals::Arrivals;
-use super::backoff::Backoff;
 use super::connection::{Connection, Event, WINDOW};
 use super::dial::dial;
 use super::link::Status;
@@ -20,6 +19,7 @@ use super::problem::LinkError;
 use super::settings::Account;
 use super::slots::{Certainty, Held, Keeper};
 use super::wire::Hello;
+use crate::backoff::Backoff;
 
 /// How often we say that we are there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);

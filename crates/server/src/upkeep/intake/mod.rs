@@ -10,17 +10,18 @@ use std::time::Duration;
 use dormouse_core::ports::PortError;
 use dormouse_core::services::intake::{CommitFigures, Committer, Step};
 use metrics::{counter, gauge, histogram};
-use rand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
 
 /// How long one batch may take before its messages go to the journal.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Failures in a row, such as one deadlock, that are tried again at once.
 const AT_ONCE: u32 = 1;
-/// The first wait after a failure; doubled up to [`RETRY_MAX`].
+/// The first wait after a failure, at most.
 const RETRY_MIN: Duration = Duration::from_millis(100);
-/// The longest wait after a failure.
+/// The longest wait after any number of failures.
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
 /// Commits what comes in until `stop`, then what is left. What cannot be
@@ -85,6 +86,7 @@ pub fn tell(figures: &CommitFigures) {
 struct Keeper<'a> {
     committer: &'a Committer,
     failures: u32,
+    backoff: Backoff,
 }
 
 impl<'a> Keeper<'a> {
@@ -92,6 +94,7 @@ impl<'a> Keeper<'a> {
         Self {
             committer,
             failures: 0,
+            backoff: Backoff::between(RETRY_MIN, RETRY_MAX),
         }
     }
 
@@ -126,6 +129,7 @@ impl<'a> Keeper<'a> {
             tracing::info!("the database takes messages again");
         }
         self.failures = 0;
+        self.backoff.reset();
     }
 
     fn failed(&mut self, error: Option<&PortError>) {
@@ -150,12 +154,9 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// How long to leave the database alone; some more or less, so that nodes
-    /// do not come back all at once.
-    fn wait(&self) -> Option<Duration> {
-        let again = self.failures.checked_sub(AT_ONCE + 1)?;
-        let wait = RETRY_MIN.saturating_mul(1 << again.min(8)).min(RETRY_MAX);
-        Some(wait.mul_f64(rand::rng().random_range(0.5..1.0)))
+    /// How long to leave the database alone, where it failed.
+    fn wait(&mut self) -> Option<Duration> {
+        (self.failures > AT_ONCE).then(|| self.backoff.pause())
     }
 
     /// Commits what is left; where that fails, the journal keeps it.

@@ -15,7 +15,7 @@ use super::{entries, entries_read};
 use crate::hot::redis::OpenError;
 use crate::hot::redis::connect::{Conn, explain};
 use crate::hot::redis::keys::Keys;
-use crate::hot::redis::link::{Link, jittered};
+use crate::hot::redis::link::{Link, reconnecting};
 use crate::hot::redis::marks;
 
 /// How long one read waits for entries.
@@ -24,10 +24,6 @@ const BLOCK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The most entries of one read.
 const READ_MAX: usize = 512;
-/// The first wait between attempts to connect; it doubles.
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
-/// The longest wait between attempts to connect.
-const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// A place in the log as Redis compares them.
 type Id = (u64, u64);
@@ -75,11 +71,11 @@ impl Listener {
     }
 
     async fn listen(&mut self) -> Infallible {
-        let mut wait = BACKOFF_MIN;
+        let mut backoff = reconnecting();
         loop {
             let outcome = match self.conn.take() {
                 Some(conn) => {
-                    wait = BACKOFF_MIN;
+                    backoff.reset();
                     self.hear(conn).await.map(|never| match never {})
                 }
                 None => self.connect().await,
@@ -87,8 +83,7 @@ impl Listener {
             if let Err(error) = outcome {
                 self.heap.listening.store(false, Ordering::Relaxed);
                 tracing::debug!(%error, "not listening to other nodes");
-                tokio::time::sleep(jittered(wait)).await;
-                wait = (wait * 2).min(BACKOFF_MAX);
+                tokio::time::sleep(backoff.pause()).await;
             }
         }
     }
