@@ -40,6 +40,14 @@ impl IntakeStore for Nowhere {
     async fn position(&self, _: u64) -> Result<Option<JournalPosition>, PortError> {
         Ok(None)
     }
+
+    async fn refused(&self) -> Result<u64, PortError> {
+        Ok(0)
+    }
+
+    async fn wanted_again(&self, _: usize) -> Result<Vec<Box<[u8]>>, PortError> {
+        Ok(Vec::new())
+    }
 }
 
 #[async_trait]
@@ -49,6 +57,11 @@ impl IntakeTransaction for Nowhere {
     }
 
     async fn commit(self: Box<Self>, batch: IntakeBatch) -> Result<(), PortError> {
+        black_box(batch);
+        Ok(())
+    }
+
+    async fn rehearse(self: Box<Self>, batch: IntakeBatch) -> Result<(), PortError> {
         black_box(batch);
         Ok(())
     }

@@ -15,7 +15,7 @@ use crate::device::{DeviceSettings, DeviceState, Reported};
 use crate::event::{Event, EventType, Origin, Severity};
 use crate::ids::{DeviceId, DeviceKey, EventId, SocketId};
 use crate::ports::history::{EARLIEST, HistoryStore, LATEST, SeriesId};
-use crate::ports::intake::{IntakeBatch, IntakeStore, StoredInbox};
+use crate::ports::intake::{IntakeBatch, IntakeStore, RefusedMessage, StoredInbox};
 use crate::ports::journal::JournalPosition;
 use crate::ports::{
     DeviceAccess, DeviceStore, DeviceWrites, EventQuery, EventStore, NewDevice, Written,
@@ -46,6 +46,9 @@ pub async fn intake_store(open: impl AsyncFn() -> IntakeStores) {
     all_again_changes_nothing(&open().await).await;
     an_older_report_changes_nothing(&open().await).await;
     what_is_not_held_is_refused(&open().await).await;
+    a_rehearsal_keeps_nothing(&open().await).await;
+    what_is_refused_is_put_aside_once(&open().await).await;
+    what_is_aside_is_taken_up_once(&open().await).await;
 }
 
 /// What an [`IntakeStore`] must do for several nodes at once.
@@ -136,6 +139,62 @@ async fn what_is_not_held_is_refused(stores: &IntakeStores) {
     assert_kept(stores, b, 1).await;
 }
 
+async fn a_rehearsal_keeps_nothing(stores: &IntakeStores) {
+    let (a, b) = two_devices(stores).await;
+    let rehearsal = stores.intake.begin(&[(a, 0), (b, 0)]).await.unwrap();
+    let all = IntakeBatch {
+        refused: vec![refused(b, b"bad", "bad")],
+        ..batch(a, 1, b"one")
+    };
+    rehearsal.rehearse(all).await.unwrap();
+    assert_kept(stores, a, 0).await;
+    assert_eq!(stores.intake.refused().await.unwrap(), 0);
+    assert_eq!(stores.intake.position(9).await.unwrap(), None);
+    let wrong = stores.intake.begin(&[(a, 0)]).await.unwrap();
+    let outcome = wrong.rehearse(batch(b, 1, b"one")).await;
+    assert!(outcome.unwrap_err().is_of_the_data());
+    let mut next = stores.intake.begin(&[(a, 0), (b, 0)]).await.unwrap();
+    assert_eq!(next.changed(), []);
+    next.commit(batch(a, 1, b"one")).await.unwrap();
+    assert_kept(stores, a, 1).await;
+}
+
+async fn what_is_refused_is_put_aside_once(stores: &IntakeStores) {
+    let (a, b) = two_devices(stores).await;
+    for n in 1..=2 {
+        // Its device need not be held.
+        let transaction = stores.intake.begin(&[(a, 0)]).await.unwrap();
+        let all = IntakeBatch {
+            refused: vec![refused(b, b"bad", "bad\0"), refused(b, b"worse", "bad")],
+            ..batch(a, n, b"one")
+        };
+        transaction.commit(all).await.unwrap();
+        assert_kept(stores, a, n).await;
+        assert_eq!(stores.intake.refused().await.unwrap(), 2);
+    }
+    assert!(stores.intake.wanted_again(9).await.unwrap().is_empty());
+}
+
+async fn what_is_aside_is_taken_up_once(stores: &IntakeStores) {
+    let (a, b) = two_devices(stores).await;
+    let transaction = stores.intake.begin(&[]).await.unwrap();
+    let aside = IntakeBatch {
+        refused: vec![refused(a, b"bad", "bad"), refused(b, b"worse", "bad")],
+        ..IntakeBatch::default()
+    };
+    transaction.commit(aside).await.unwrap();
+    for (n, taken) in [(1, true), (2, false)] {
+        let transaction = stores.intake.begin(&[(a, 0)]).await.unwrap();
+        let all = IntakeBatch {
+            reclaimed: vec![b"bad"[..].into()],
+            ..batch(a, n, b"one")
+        };
+        assert_eq!(transaction.commit(all).await.is_ok(), taken);
+        assert_kept(stores, a, 1).await;
+        assert_eq!(stores.intake.refused().await.unwrap(), 1);
+    }
+}
+
 async fn a_device_is_held_until_the_end(stores: &IntakeStores) {
     let (a, b) = two_devices(stores).await;
     let first = stores.intake.begin(&[(a, 0)]).await.unwrap();
@@ -181,6 +240,16 @@ fn batch(device: DeviceKey, n: u8, inbox: &[u8]) -> IntakeBatch {
         events: vec![event(device, n)],
         reports: vec![(device, report(n.into()))],
         position: Some(at_byte(n.into())),
+        ..IntakeBatch::default()
+    }
+}
+
+fn refused(device: DeviceKey, entry: &[u8], why: &str) -> RefusedMessage {
+    RefusedMessage {
+        device,
+        entry: entry.into(),
+        shown: "{}".to_owned(),
+        why: why.to_owned(),
     }
 }
 

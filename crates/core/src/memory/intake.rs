@@ -10,7 +10,7 @@ use super::{MemoryDevices, MemoryEvents, MemoryHistory, lock};
 use crate::ids::DeviceKey;
 use crate::ports::history::HistoryStore;
 use crate::ports::intake::{
-    InboxVersion, IntakeBatch, IntakeStore, IntakeTransaction, StoredInbox,
+    InboxVersion, IntakeBatch, IntakeStore, IntakeTransaction, RefusedMessage, StoredInbox,
 };
 use crate::ports::journal::JournalPosition;
 use crate::ports::{EventStore, PortError};
@@ -47,6 +47,28 @@ struct Shared {
     held: Mutex<HashSet<DeviceKey>>,
     released: Notify,
     trouble: watch::Sender<Trouble>,
+    taste: Mutex<Taste>,
+    aside: Mutex<Vec<Aside>>,
+}
+
+/// Why a batch is refused for what is in it, if it is.
+type Judgement = dyn Fn(&IntakeBatch) -> Option<String> + Send + Sync;
+
+/// What is refused.
+#[derive(Default)]
+struct Taste(Option<Arc<Judgement>>);
+
+impl std::fmt::Debug for Taste {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Taste").field(&self.0.is_some()).finish()
+    }
+}
+
+/// A message put aside, and whether it is wanted again.
+#[derive(Debug)]
+struct Aside {
+    message: RefusedMessage,
+    again: bool,
 }
 
 /// An inbox and how often it was written.
@@ -70,7 +92,36 @@ impl MemoryIntake {
                 held: Mutex::default(),
                 released: Notify::new(),
                 trouble: watch::Sender::new(Trouble::None),
+                taste: Mutex::default(),
+                aside: Mutex::default(),
             }),
+        }
+    }
+
+    /// Makes it refuse batches of which `judgement` gives a reason.
+    pub fn refuse(
+        &self,
+        judgement: impl Fn(&IntakeBatch) -> Option<String> + Send + Sync + 'static,
+    ) {
+        lock(&self.shared.taste).0 = Some(Arc::new(judgement));
+    }
+
+    /// Makes it take everything again.
+    pub fn refuse_nothing(&self) {
+        lock(&self.shared.taste).0 = None;
+    }
+
+    /// The messages put aside, oldest first.
+    #[must_use]
+    pub fn aside(&self) -> Vec<RefusedMessage> {
+        let aside = lock(&self.shared.aside);
+        aside.iter().map(|it| it.message.clone()).collect()
+    }
+
+    /// Wants every message put aside tried again.
+    pub fn want_again(&self) {
+        for aside in lock(&self.shared.aside).iter_mut() {
+            aside.again = true;
         }
     }
 
@@ -86,6 +137,44 @@ impl Shared {
         let mut trouble = self.trouble.subscribe();
         let answers = trouble.wait_for(|it| *it != Trouble::Hangs).await;
         answers.map_or(Trouble::Down, |it| *it)
+    }
+
+    /// Whether `batch` is taken, by a transaction that holds `held`.
+    fn check(&self, held: &HashSet<DeviceKey>, batch: &IntakeBatch) -> Result<(), PortError> {
+        let of_samples = batch.samples.iter().map(|it| it.device);
+        let mut devices = of_samples.chain(batch.inboxes.iter().map(|it| it.0));
+        if let Some(device) = devices.find(|it| !held.contains(it)) {
+            return Err(PortError::Corrupt(format!("{device:?} is not held")));
+        }
+        let judgement = lock(&self.taste).0.clone();
+        match judgement.and_then(|it| it(batch)) {
+            Some(why) => Err(PortError::Refused(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts messages aside and takes others up.
+    fn set_aside(&self, batch: &IntakeBatch) -> Result<(), PortError> {
+        let mut aside = lock(&self.aside);
+        let is_there = |entry: &Box<[u8]>| aside.iter().any(|it| it.message.entry == *entry);
+        if !batch.reclaimed.iter().all(is_there) {
+            return Err(PortError::unavailable("no longer aside"));
+        }
+        aside.retain(|it| !batch.reclaimed.contains(&it.message.entry));
+        for message in &batch.refused {
+            let known = aside
+                .iter_mut()
+                .find(|it| it.message.entry == message.entry);
+            let new = Aside {
+                message: message.clone(),
+                again: false,
+            };
+            match known {
+                Some(known) => *known = new,
+                None => aside.push(new),
+            }
+        }
+        Ok(())
     }
 
     /// Holds all of `devices` or none.
@@ -144,6 +233,16 @@ impl IntakeStore for MemoryIntake {
             }
         }
     }
+
+    async fn refused(&self) -> Result<u64, PortError> {
+        Ok(lock(&self.shared.aside).len() as u64)
+    }
+
+    async fn wanted_again(&self, limit: usize) -> Result<Vec<Box<[u8]>>, PortError> {
+        let aside = lock(&self.shared.aside);
+        let wanted = aside.iter().filter(|it| it.again).take(limit);
+        Ok(wanted.map(|it| it.message.entry.clone()).collect())
+    }
 }
 
 #[derive(Debug)]
@@ -165,11 +264,8 @@ impl IntakeTransaction for MemoryTransaction {
         if trouble == Trouble::Down || trouble == Trouble::Fails {
             return Err(PortError::unavailable("told to keep nothing"));
         }
-        let of_samples = batch.samples.iter().map(|it| it.device);
-        let mut devices = of_samples.chain(batch.inboxes.iter().map(|it| it.0));
-        if let Some(device) = devices.find(|it| !self.held.contains(it)) {
-            return Err(PortError::Corrupt(format!("{device:?} is not held")));
-        }
+        shared.check(&self.held, &batch)?;
+        shared.set_aside(&batch)?;
         // None of these waits for anything, so nothing comes between them.
         shared.history.append(batch.samples, None).await?;
         shared.events.append(&batch.events).await?;
@@ -186,6 +282,15 @@ impl IntakeTransaction for MemoryTransaction {
         match trouble {
             Trouble::Forgets => Err(PortError::unavailable("told to forget")),
             Trouble::None | Trouble::Down | Trouble::Fails | Trouble::Hangs => Ok(()),
+        }
+    }
+
+    async fn rehearse(self: Box<Self>, batch: IntakeBatch) -> Result<(), PortError> {
+        match self.shared.trouble().await {
+            Trouble::Down | Trouble::Fails => Err(PortError::unavailable("told to keep nothing")),
+            Trouble::None | Trouble::Forgets | Trouble::Hangs => {
+                self.shared.check(&self.held, &batch)
+            }
         }
     }
 }

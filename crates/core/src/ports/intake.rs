@@ -27,6 +27,20 @@ pub struct StoredInbox {
     pub bytes: Box<[u8]>,
 }
 
+/// A message that the store refuses for what it is, put aside where people
+/// can look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedMessage {
+    /// Whose.
+    pub device: DeviceKey,
+    /// The message as a journal keeps it; told from others by this.
+    pub entry: Box<[u8]>,
+    /// The message as JSON, for people.
+    pub shown: String,
+    /// Why it was refused.
+    pub why: String,
+}
+
 /// What one transaction keeps.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct IntakeBatch {
@@ -40,6 +54,12 @@ pub struct IntakeBatch {
     /// Reports; one that is not newer than the stored one (by
     /// [`Reported::at`]) changes nothing.
     pub reports: Vec<(DeviceKey, Arc<Reported>)>,
+    /// Messages to put aside; one that is aside already is there once. Their
+    /// devices need not be held.
+    pub refused: Vec<RefusedMessage>,
+    /// Entries of messages put aside that are taken up with it; where one is
+    /// no longer aside, nothing is kept.
+    pub reclaimed: Vec<Box<[u8]>>,
     /// How far this node's journal is taken in with it.
     pub position: Option<JournalPosition>,
 }
@@ -52,6 +72,8 @@ impl IntakeBatch {
             && self.inboxes.is_empty()
             && self.events.is_empty()
             && self.reports.is_empty()
+            && self.refused.is_empty()
+            && self.reclaimed.is_empty()
             && self.position.is_none()
     }
 }
@@ -75,6 +97,19 @@ pub trait IntakeStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// When the store does not answer.
     async fn position(&self, journal: u64) -> Result<Option<JournalPosition>, PortError>;
+
+    /// How many messages are put aside.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn refused(&self) -> Result<u64, PortError>;
+
+    /// Entries of messages put aside that a person wants tried again, oldest
+    /// first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn wanted_again(&self, limit: usize) -> Result<Vec<Box<[u8]>>, PortError>;
 }
 
 /// A transaction that holds devices; dropping it undoes it.
@@ -88,6 +123,14 @@ pub trait IntakeTransaction: Debug + Send {
     /// version is one above the one it had.
     ///
     /// # Errors
-    /// When nothing of it was kept, or nobody can tell: doing all again is right.
+    /// When nothing of it was kept, or nobody can tell: doing all again is
+    /// right. Where [`PortError::is_of_the_data`], it is refused as it is, and
+    /// nothing was kept.
     async fn commit(self: Box<Self>, batch: IntakeBatch) -> Result<(), PortError>;
+
+    /// Does all that [`IntakeTransaction::commit`] does, and undoes it.
+    ///
+    /// # Errors
+    /// As for a commit.
+    async fn rehearse(self: Box<Self>, batch: IntakeBatch) -> Result<(), PortError>;
 }

@@ -43,11 +43,24 @@ pub enum PortError {
     /// The backend answered with something that cannot be used.
     #[error("backend returned bad data: {0}")]
     Corrupt(String),
+    /// The backend works, and refuses what it was given for what it is: the
+    /// same will be refused again.
+    #[error("backend refuses the data: {0}")]
+    Refused(String),
 }
 
 impl PortError {
     /// Wraps a backend's own error as [`PortError::Unavailable`].
     pub fn unavailable(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(error.into())
+    }
+
+    /// Whether the data is what is wrong, and not the backend.
+    #[must_use]
+    pub const fn is_of_the_data(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => false,
+            Self::Corrupt(_) | Self::Refused(_) => true,
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! (some 25 bytes for a strip's totals); the rest as JSON.
 
 mod readings;
+mod shown;
 mod telemetry;
 
 use serde::{Deserialize, Serialize};

@@ -183,7 +183,7 @@ impl From<PortError> for Problem {
     fn from(error: PortError) -> Self {
         match &error {
             PortError::Unavailable(_) => Self::unavailable(&error),
-            PortError::Corrupt(_) => Self::server(&error),
+            PortError::Corrupt(_) | PortError::Refused(_) => Self::server(&error),
         }
     }
 }

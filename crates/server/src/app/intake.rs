@@ -36,11 +36,12 @@ pub(super) enum IntakeWork {
 }
 
 impl IntakeWork {
-    /// Whether messages are kept, one way or the other.
-    pub(super) fn check(&self) -> Result<(), String> {
+    /// Whether messages are kept, one way or the other, and what there is to
+    /// say of it.
+    pub(super) fn check(&self) -> Result<Option<String>, String> {
         match self {
-            Self::Commit(committer) => upkeep::describe_intake(&committer.figures()).map(drop),
-            Self::Drain(_) => Ok(()),
+            Self::Commit(committer) => upkeep::describe_intake(&committer.figures()),
+            Self::Drain(_) => Ok(None),
         }
     }
 

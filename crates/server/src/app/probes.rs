@@ -65,7 +65,7 @@ impl Parts {
         }
         report(&self.mqtt, mqtt);
         report(&self.hot, hot);
-        report(&self.journal, journal);
+        report_with(&self.journal, journal);
         if let Some((clock, nodes)) = self.clock.as_ref().zip(services.nodes.as_ref()) {
             report(clock, judge_clock(nodes.clock_ahead_ms()));
         }
@@ -148,9 +148,18 @@ pub(super) fn root_cause(error: &PortError) -> String {
 
 /// Logs the moments when a part goes down and comes back.
 fn report(part: &PartHandle, state: Result<(), String>) {
+    report_with(part, state.map(|()| None));
+}
+
+/// [`report`] for a part of which there may be something to say while it works.
+fn report_with(part: &PartHandle, state: Result<Option<String>, String>) {
     match state {
-        Ok(()) => {
-            if part.up() {
+        Ok(said) => {
+            let is_news = match said {
+                Some(said) => part.up_with(said),
+                None => part.up(),
+            };
+            if is_news {
                 tracing::info!(part = part.name(), "up");
             }
         }

@@ -7,12 +7,15 @@
 //! not answer, messages go to the journal, are acknowledged from there, and
 //! are replayed in order before the direct way opens again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::doubt::Doubt;
+use super::keep::Besides;
 use super::lane::{Batch, Lane, Mode};
 use super::memory::Memory;
+use super::replay::Stretch;
+use super::sift::{RefusalNews, Settled, Sifting};
 use crate::directory::Directory;
 use crate::ids::DeviceKey;
 use crate::ports::PortError;
@@ -48,8 +51,24 @@ pub struct Step {
     /// Entries of the journal that could not be read, such as those of a
     /// newer version.
     pub unreadable: usize,
+    /// Messages among them that the store refused and that are put aside.
+    pub refused: usize,
+    /// Whether nothing is kept yet, and more is known of what is refused.
+    pub sifting: bool,
     /// Whether they came from the journal.
     pub replayed: bool,
+}
+
+impl Step {
+    /// More is known of what is refused, and nothing kept yet.
+    pub(super) const SIFTING: Self = Self {
+        messages: 0,
+        samples: 0,
+        unreadable: 0,
+        refused: 0,
+        sifting: true,
+        replayed: false,
+    };
 }
 
 /// How the way in is doing.
@@ -65,6 +84,11 @@ pub struct CommitFigures {
     pub journalled: u64,
     /// Messages of the journal that are in the store since the start.
     pub replayed: u64,
+    /// Messages that the store refused and that this node put aside since the
+    /// start.
+    pub refused: u64,
+    /// Messages that are aside, whichever node put them there, as counted last.
+    pub aside: u64,
     /// Whether the journal is full: messages wait for room in it, in memory,
     /// without an acknowledgement.
     pub journal_full: bool,
@@ -80,11 +104,14 @@ pub struct Committer {
     pub(super) store: Arc<dyn IntakeStore>,
     pub(super) reader: Arc<dyn JournalReader>,
     pub(super) directory: Arc<dyn Directory>,
-    flight: tokio::sync::Mutex<Flight>,
+    pub(super) flight: tokio::sync::Mutex<Flight>,
     /// How far the journal was replayed.
     pub(super) position: AtomicU64,
     pub(super) batches: AtomicU64,
     pub(super) replayed: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) aside: AtomicU64,
+    news: Mutex<Vec<RefusalNews>>,
 }
 
 /// What is under way.
@@ -94,6 +121,10 @@ pub(super) struct Flight {
     pub(super) batch: Batch,
     /// What was last written without an answer.
     pub(super) doubt: Option<Doubt>,
+    /// The part of the journal that is under way.
+    pub(super) stretch: Option<Stretch>,
+    /// What is known of messages that are refused.
+    pub(super) sifting: Sifting,
     /// Whether the store was asked how far it has the journal.
     pub(super) is_located: bool,
     /// Entries at the head of what is left of the journal that are kept.
@@ -136,6 +167,9 @@ impl Committer {
             position: AtomicU64::new(start),
             batches: AtomicU64::new(0),
             replayed: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            aside: AtomicU64::new(0),
+            news: Mutex::default(),
         }
     }
 
@@ -149,6 +183,8 @@ impl Committer {
             batches: self.batches.load(Ordering::Relaxed),
             journalled: backlog.journalled,
             replayed: self.replayed.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            aside: self.aside.load(Ordering::Relaxed),
             journal_full: backlog.journal_full,
         }
     }
@@ -193,6 +229,7 @@ impl Committer {
             return;
         }
         let batch = std::mem::take(&mut flight.batch);
+        flight.sifting.sieve = None;
         self.let_go(&batch.entries);
         let taken = self.lane.spill(batch);
         if let Some(doubt) = &mut flight.doubt {
@@ -202,7 +239,11 @@ impl Committer {
 
     async fn commit_waiting(&self, flight: &mut Flight) -> Result<Step, PortError> {
         if self.was_kept(flight).await?.is_some() {
-            return Ok(self.acknowledge(flight, 0));
+            let unknown = Settled {
+                samples: 0,
+                refused: 0,
+            };
+            return Ok(self.acknowledge(flight, &unknown));
         }
         if flight.batch.entries.is_empty() {
             self.lane.take(&mut flight.batch);
@@ -210,14 +251,19 @@ impl Committer {
         if flight.batch.entries.is_empty() {
             return Ok(Step::default());
         }
-        let samples = self
-            .keep(&flight.batch.entries, None, 0, &mut flight.doubt)
+        let (entries, besides) = (&flight.batch.entries, Besides::default());
+        let settled = self
+            .settle(&mut flight.sifting, entries, besides, &mut flight.doubt)
             .await?;
-        Ok(self.acknowledge(flight, samples))
+        Ok(match settled {
+            Some(settled) => self.acknowledge(flight, &settled),
+            None => Step::SIFTING,
+        })
     }
 
     /// The batch is kept.
-    fn acknowledge(&self, flight: &mut Flight, samples: usize) -> Step {
+    fn acknowledge(&self, flight: &mut Flight, settled: &Settled) -> Step {
+        flight.sifting.sieve = None;
         bump(&self.batches, 1);
         let batch = &mut flight.batch;
         self.let_go(&batch.entries);
@@ -228,7 +274,8 @@ impl Committer {
         }
         Step {
             messages,
-            samples,
+            samples: settled.samples,
+            refused: settled.refused,
             ..Step::default()
         }
     }
@@ -238,6 +285,11 @@ impl Committer {
         for entry in entries.iter().filter(|entry| matters(entry)) {
             self.with(entry.device(), Memory::waited);
         }
+    }
+
+    pub(super) fn news(&self) -> MutexGuard<'_, Vec<RefusalNews>> {
+        // Nothing panics between two changes, so a poisoned lock holds good data.
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn with<T>(&self, device: DeviceKey, act: impl FnOnce(&mut Memory) -> T) -> T {

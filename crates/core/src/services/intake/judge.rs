@@ -152,7 +152,7 @@ impl<'a> Judge<'a> {
                 .collect(),
             events: self.events,
             reports,
-            position: None,
+            ..IntakeBatch::default()
         };
         Judged {
             batch,

@@ -9,10 +9,13 @@ mod keep;
 mod lane;
 mod memory;
 mod replay;
+mod sieve;
+mod sift;
 #[cfg(test)]
 mod tests;
 
 pub use committer::{CommitFigures, Committer, CommitterParts, Step};
+pub use sift::RefusalNews;
 
 use std::fmt::Debug;
 

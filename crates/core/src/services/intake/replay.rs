@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::committer::{Committer, Flight, Step};
+use super::keep::Besides;
+use super::sift::Settled;
 use crate::ports::PortError;
 use crate::ports::journal::{Chunk, JournalPosition};
 use crate::record::{Entry, Record};
@@ -10,6 +12,17 @@ use crate::services::ingest::bump;
 
 /// Bytes of the journal that one batch takes, give or take a block.
 const REPLAY_BYTES: usize = 512 << 10;
+
+/// A part of the journal on its way into the store.
+pub(super) struct Stretch {
+    entries: Vec<Entry>,
+    /// Where it ends.
+    end: u64,
+    /// Entries that it has in the journal.
+    in_journal: usize,
+    /// Whether an earlier process left it there.
+    of_earlier: bool,
+}
 
 impl Committer {
     /// Keeps the next batch of the journal, and opens the direct way where
@@ -19,7 +32,39 @@ impl Committer {
         self.locate(flight).await?;
         if let Some(entries) = self.was_kept(flight).await? {
             flight.skip = entries;
+            flight.stretch = None;
+            flight.sifting.sieve = None;
         }
+        if flight.sifting.sieve.is_none() {
+            // More may have come; while a part of it is sifted, it stays.
+            flight.stretch = self.read_on(flight.skip).await?;
+        }
+        // Stays where it is: whoever calls may stop waiting at any time.
+        let Some(stretch) = &flight.stretch else {
+            self.lane.drained(flight.own_replayed);
+            return Ok(Step::default());
+        };
+        let besides = Besides {
+            position: Some(JournalPosition {
+                journal: self.reader.id(),
+                offset: stretch.end,
+            }),
+            in_journal: stretch.in_journal,
+            ..Besides::default()
+        };
+        let (entries, sifting) = (&stretch.entries, &mut flight.sifting);
+        let settled = self.settle(sifting, entries, besides, &mut flight.doubt);
+        let Some(settled) = settled.await? else {
+            return Ok(Step::SIFTING);
+        };
+        let done = flight.stretch.take();
+        Ok(done.map_or_else(Step::default, |stretch| {
+            self.note_replayed(flight, &stretch, &settled)
+        }))
+    }
+
+    /// The next part of the journal, without its first `skip` entries.
+    async fn read_on(&self, skip: usize) -> Result<Option<Stretch>, PortError> {
         let position = self.position.load(Ordering::Relaxed);
         let replay_end = self.reader.replay_end();
         let of_earlier = position < replay_end;
@@ -28,45 +73,51 @@ impl Committer {
             chunks.retain(|chunk| chunk.end <= replay_end);
         }
         let Some(end) = chunks.last().map(|chunk| chunk.end) else {
-            self.lane.drained(flight.own_replayed);
-            return Ok(Step::default());
+            return Ok(None);
         };
-        let read = chunks.iter().flat_map(Chunk::records);
         let (mut in_journal, mut entries) = (0, Vec::new());
-        for bytes in read {
+        for bytes in chunks.iter().flat_map(Chunk::records) {
             in_journal += 1;
-            if in_journal > flight.skip {
+            if in_journal > skip {
                 entries.extend(Entry::decode(bytes));
             }
         }
         if of_earlier {
             self.tell_replayed(&entries);
         }
-        let at = JournalPosition {
-            journal: self.reader.id(),
-            offset: end,
-        };
-        let samples = self
-            .keep(&entries, Some(at), in_journal, &mut flight.doubt)
-            .await?;
+        Ok(Some(Stretch {
+            entries,
+            end,
+            in_journal,
+            of_earlier,
+        }))
+    }
+
+    /// The stretch is kept.
+    fn note_replayed(&self, flight: &mut Flight, stretch: &Stretch, settled: &Settled) -> Step {
+        let Stretch {
+            end, in_journal, ..
+        } = *stretch;
         let skipped = flight.skip.min(in_journal);
         flight.skip -= skipped;
-        if !of_earlier {
+        if !stretch.of_earlier {
             flight.own_replayed += in_journal as u64;
         }
         bump(&self.batches, 1);
         bump(&self.replayed, in_journal as u64);
         self.position.store(end, Ordering::Relaxed);
         self.reader.release(end);
-        if end >= replay_end {
+        if end >= self.reader.replay_end() {
             self.lane.drained(flight.own_replayed);
         }
-        Ok(Step {
-            messages: entries.len(),
-            samples,
-            unreadable: in_journal - skipped - entries.len(),
+        Step {
+            messages: stretch.entries.len(),
+            samples: settled.samples,
+            unreadable: in_journal - skipped - stretch.entries.len(),
+            refused: settled.refused,
+            sifting: false,
             replayed: true,
-        })
+        }
     }
 
     /// Asks the store, once, how far it has what an earlier process left.

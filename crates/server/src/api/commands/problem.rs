@@ -85,7 +85,7 @@ impl From<SendError> for Problem {
             .retry_after(1),
             SendError::Port(error) => match &*error {
                 PortError::Unavailable(_) => Self::unavailable(&*error),
-                PortError::Corrupt(_) => Self::server(&*error),
+                PortError::Corrupt(_) | PortError::Refused(_) => Self::server(&*error),
             },
         }
     }

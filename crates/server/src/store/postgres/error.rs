@@ -166,6 +166,20 @@ pub(super) fn not_connected(tried: String, error: &tokio_postgres::Error) -> Ope
     }
 }
 
+/// Whether the server refuses what it was given for what it is: the values, a
+/// constraint or trigger that they break, or a limit that they exceed. What
+/// has to do with the server's state or our rights is none of it.
+pub(super) fn is_of_the_data(error: &tokio_postgres::Error) -> bool {
+    let Some(state) = error.code() else {
+        // A value that cannot even be sent.
+        return error.to_string().starts_with("error serializing parameter");
+    };
+    *state == SqlState::PROGRAM_LIMIT_EXCEEDED
+        || *state == SqlState::RAISE_EXCEPTION
+        // Too many rows, bad values, constraints, views' checks.
+        || matches!(state.code().get(..2), Some("21" | "22" | "23" | "44"))
+}
+
 /// Whether TLS was what failed.
 pub(super) fn is_tls(error: &tokio_postgres::Error) -> bool {
     error.to_string().contains("TLS handshake")

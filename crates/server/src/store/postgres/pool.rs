@@ -275,7 +275,12 @@ pub(crate) async fn in_time<T>(
 /// A statement's failure as the port's.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn failed(error: Error) -> PortError {
-    PortError::unavailable(super::error::words(&error))
+    let words = super::error::words(&error);
+    if super::error::is_of_the_data(&error) {
+        PortError::Refused(words)
+    } else {
+        PortError::unavailable(words)
+    }
 }
 
 /// A column's value.

@@ -4,15 +4,18 @@
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dormouse_core::ids::DeviceId;
 use dormouse_core::ports::PortError;
-use dormouse_core::services::intake::{CommitFigures, Committer, Step};
+use dormouse_core::services::intake::{CommitFigures, Committer, RefusalNews, Step};
 use metrics::{counter, gauge, histogram};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::said::Said;
 use crate::backoff::Backoff;
 
 /// How long one batch may take before its messages go to the journal.
@@ -23,6 +26,9 @@ const AT_ONCE: u32 = 1;
 const RETRY_MIN: Duration = Duration::from_millis(100);
 /// The longest wait after any number of failures.
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How often messages that the database refused are counted, and those tried
+/// again that a person wants tried again.
+const LOOK_ASIDE: Duration = Duration::from_secs(15);
 
 /// Commits what comes in until `stop`, then what is left. What cannot be
 /// committed then is in the journal for the next start.
@@ -31,26 +37,27 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Never by a database's fault; those are waited out.
 pub async fn keep(committer: Arc<Committer>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut keeper = Keeper::new(&committer);
-    loop {
-        let stopped = stop.run_until_cancelled(committer.ready()).await.is_none();
-        if stopped {
-            break;
-        }
-        while let Some(step) = keeper.step().await {
-            if step == Step::default() {
-                break;
-            }
-        }
-        if let Some(wait) = keeper.wait() {
-            stop.run_until_cancelled(sleep(wait)).await;
-        }
+    tokio::select! {
+        () = keeper.keep(&stop) => {}
+        never = look_aside(&committer, &stop) => match never {},
     }
     keeper.finish().await;
     Ok(())
 }
 
+/// Looks after messages that the database refused; it ends with its caller,
+/// whose last step `stop` must not cut short.
+async fn look_aside(committer: &Committer, stop: &CancellationToken) -> Infallible {
+    let mut said = Said::new("refused messages");
+    loop {
+        let looked = committer.look_aside().await;
+        said.rest_if_failed(&looked, stop).await;
+        sleep(LOOK_ASIDE).await;
+    }
+}
+
 /// What there is to say of the way in, for a person: nothing while messages go
-/// straight into the database.
+/// straight into the database and none was refused.
 ///
 /// # Errors
 /// Where nothing is acknowledged any more.
@@ -58,14 +65,22 @@ pub fn describe(figures: &CommitFigures) -> Result<Option<String>, String> {
     if figures.journal_full {
         return Err("the database does not take messages, and the journal is full".to_owned());
     }
-    if figures.direct {
-        return Ok(None);
+    let mut said = Vec::new();
+    if !figures.direct {
+        let behind = figures.journalled.saturating_sub(figures.replayed);
+        said.push(format!(
+            "messages go to the journal until the database has taken what is there; {behind} \
+             since the start wait"
+        ));
     }
-    let behind = figures.journalled.saturating_sub(figures.replayed);
-    Ok(Some(format!(
-        "messages go to the journal until the database has taken what is there; {behind} since \
-         the start wait"
-    )))
+    if figures.aside > 0 {
+        said.push(format!(
+            "the database refused {} messages: they are in its table refused_messages, each \
+             with the reason",
+            figures.aside
+        ));
+    }
+    Ok((!said.is_empty()).then(|| said.join("; ")))
 }
 
 /// Brings the metrics of the way in up to date.
@@ -73,12 +88,34 @@ pub fn tell(figures: &CommitFigures) {
     let waiting = u32::try_from(figures.waiting).unwrap_or(u32::MAX);
     gauge!("dormouse_intake_waiting").set(waiting);
     gauge!("dormouse_intake_direct").set(u8::from(figures.direct));
+    let aside = u32::try_from(figures.aside).unwrap_or(u32::MAX);
+    gauge!("dormouse_intake_aside").set(aside);
     for (name, value) in [
         ("dormouse_intake_batches_total", figures.batches),
         ("dormouse_intake_journalled_total", figures.journalled),
         ("dormouse_intake_replayed_total", figures.replayed),
+        ("dormouse_intake_refused_total", figures.refused),
     ] {
         counter!(name).absolute(value);
+    }
+}
+
+fn report(news: &RefusalNews) {
+    let name = |device: &Option<DeviceId>| {
+        let id = device.as_ref().map(DeviceId::as_str);
+        id.unwrap_or("unknown").to_owned()
+    };
+    match news {
+        RefusalNews::Refused { device, why } => tracing::warn!(
+            device_id = name(device),
+            why,
+            "the database refuses messages of this device; they are put aside in its table \
+             refused_messages"
+        ),
+        RefusalNews::Taken { device } => tracing::info!(
+            device_id = name(device),
+            "the database takes messages of this device again"
+        ),
     }
 }
 
@@ -95,6 +132,24 @@ impl<'a> Keeper<'a> {
             committer,
             failures: 0,
             backoff: Backoff::between(RETRY_MIN, RETRY_MAX),
+        }
+    }
+
+    /// Commits what comes in until `stop`.
+    async fn keep(&mut self, stop: &CancellationToken) {
+        loop {
+            let ready = stop.run_until_cancelled(self.committer.ready()).await;
+            if ready.is_none() {
+                return;
+            }
+            while let Some(step) = self.step().await {
+                if step == Step::default() {
+                    break;
+                }
+            }
+            if let Some(wait) = self.wait() {
+                stop.run_until_cancelled(sleep(wait)).await;
+            }
         }
     }
 
@@ -120,6 +175,9 @@ impl<'a> Keeper<'a> {
         if step.unreadable > 0 {
             let count = step.unreadable;
             tracing::error!(count, "journal entries of an unknown kind skipped");
+        }
+        for news in self.committer.refusal_news() {
+            report(&news);
         }
         if step.messages == 0 {
             return;

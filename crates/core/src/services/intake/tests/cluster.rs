@@ -28,7 +28,12 @@ enum Kind {
     Counted,
     Event,
     Status,
+    /// A reading that the store refuses.
+    Ill,
 }
+
+/// The current of readings that the store refuses.
+const ILL_MA: i32 = 6_660;
 
 fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
@@ -36,6 +41,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         Just(Kind::Counted),
         Just(Kind::Event),
         Just(Kind::Status),
+        Just(Kind::Ill),
     ]
 }
 
@@ -70,7 +76,7 @@ struct Said {
 impl Said {
     fn channel(&self) -> Channel {
         match self.kind {
-            Kind::Stamped | Kind::Counted => Channel::Telemetry,
+            Kind::Stamped | Kind::Counted | Kind::Ill => Channel::Telemetry,
             Kind::Event => Channel::Event,
             Kind::Status => Channel::Status,
         }
@@ -84,6 +90,7 @@ impl Said {
                 format!(r#"{{"ts":{ts},"powerW":{seq}}}"#)
             }
             Kind::Counted => format!(r#"{{"boot":1,"seq":{seq},"powerW":{seq}}}"#),
+            Kind::Ill => format!(r#"{{"boot":1,"seq":{seq},"currentA":6.66}}"#),
             Kind::Event => format!(r#"{{"boot":1,"seq":{seq},"type":"e{seq}"}}"#),
             Kind::Status => format!(r#"{{"boot":1,"seq":{seq},"online":true}}"#),
         }
@@ -104,6 +111,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let site = Site::with_devices(3).await;
+        site.store.refuse(refuse_current(ILL_MA));
         let mut nodes = Vec::new();
         for id in 0..NODES {
             let journal = MemoryJournal::default().with_id(id as u64);
@@ -201,6 +209,9 @@ impl World {
             self.note_answers();
             self.deliver_what_is_open(0);
         }
+        // Of a device with many refused messages good ones may be aside, too.
+        self.site.store.want_again();
+        self.nodes[0].committer.look_aside().await.unwrap();
     }
 }
 
@@ -234,6 +245,9 @@ async fn check(world: &World) -> Result<(), TestCaseError> {
             .map(|seq| format!("device.e{seq}"))
             .collect();
         prop_assert_eq!(kinds, expected);
+        let aside = world.site.store.aside();
+        let aside = aside.iter().filter(|it| it.device == *device).count();
+        prop_assert_eq!(aside, said(|kind| matches!(kind, Kind::Ill)).len());
         let newest = said(|kind| matches!(kind, Kind::Status)).last().copied();
         let reported = world.site.reported(*device).await.map(|(_, seq)| seq);
         let event = said(|kind| matches!(kind, Kind::Event)).last().copied();

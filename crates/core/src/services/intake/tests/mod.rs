@@ -1,4 +1,5 @@
 mod cluster;
+mod refused;
 mod single;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::memory::{
     MemoryDevices, MemoryEvents, MemoryHistory, MemoryHot, MemoryIntake, MemoryJournal, Trouble,
 };
 use crate::ports::history::{EARLIEST, HistoryStore, LATEST, SeriesId};
+use crate::ports::intake::IntakeBatch;
 use crate::ports::{
     DeviceAccess, DeviceStore, DeviceWrites, EventQuery, EventStore, NewDevice, PortError,
     StoredDevice, Written,
@@ -37,6 +39,15 @@ struct Site {
     devices: Arc<MemoryDevices>,
     store: Arc<MemoryIntake>,
     keys: Vec<DeviceKey>,
+}
+
+/// What a store says that refuses samples with this current.
+fn refuse_current(current_ma: i32) -> impl Fn(&IntakeBatch) -> Option<String> {
+    move |batch| {
+        let mut samples = batch.samples.iter();
+        let bad = samples.find(|it| it.sample.values.current_ma == Some(current_ma))?;
+        Some(format!("device {} is ill", bad.device.0))
+    }
 }
 
 impl Site {

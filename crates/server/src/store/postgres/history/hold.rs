@@ -117,7 +117,8 @@ impl Hold {
         Ok(())
     }
 
-    async fn roll_back(mut self) -> Result<(), Error> {
+    /// Undoes the transaction: the connection goes back to the pool.
+    pub(super) async fn roll_back(mut self) -> Result<(), Error> {
         if let Some(client) = &self.client {
             client.batch_execute("ROLLBACK").await?;
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use deadpool_postgres::Object;
 use dormouse_core::ids::DeviceKey;
 use dormouse_core::ports::PortError;
 use dormouse_core::ports::intake::{
@@ -18,7 +19,8 @@ use super::absorb::absorb;
 use super::hold::Hold;
 use super::port::sort;
 use super::read::position;
-use super::write::Beside;
+use super::refused;
+use super::write::{Beside, End};
 
 /// Transactions over samples, events, reports and inboxes.
 #[derive(Debug, Clone)]
@@ -48,6 +50,14 @@ impl IntakeStore for PostgresIntake {
         let row = self.0.db.query_opt(sql, &[&journal.cast_signed()]).await?;
         row.as_ref().map(position).transpose()
     }
+
+    async fn refused(&self) -> Result<u64, PortError> {
+        refused::count(&self.0.db).await
+    }
+
+    async fn wanted_again(&self, limit: usize) -> Result<Vec<Box<[u8]>>, PortError> {
+        refused::wanted(&self.0.db, limit).await
+    }
 }
 
 #[derive(Debug)]
@@ -62,8 +72,18 @@ impl IntakeTransaction for Transaction {
         std::mem::take(&mut self.hold.changed)
     }
 
-    async fn commit(self: Box<Self>, mut batch: IntakeBatch) -> Result<(), PortError> {
-        let Self { history, hold } = *self;
+    async fn commit(self: Box<Self>, batch: IntakeBatch) -> Result<(), PortError> {
+        self.end(batch, End::Commit).await
+    }
+
+    async fn rehearse(self: Box<Self>, batch: IntakeBatch) -> Result<(), PortError> {
+        self.end(batch, End::Undo).await
+    }
+}
+
+impl Transaction {
+    async fn end(self, mut batch: IntakeBatch, end: End) -> Result<(), PortError> {
+        let Self { history, hold } = self;
         let by_samples = batch.samples.iter().map(|it| it.device);
         let mut devices = by_samples.chain(batch.inboxes.iter().map(|it| it.0));
         if let Some(other) = devices.find(|it| !hold.tails.contains_key(it)) {
@@ -71,21 +91,32 @@ impl IntakeTransaction for Transaction {
         }
         sort(&mut batch.samples);
         let taken = absorb(&hold, &batch.samples, &history.zone).await?;
-        let client = hold.client()?;
-        // Answered before the commit is sent: their statements may have to be
+        // Answered before the end is sent: their statements may have to be
         // prepared first.
-        in_time(async {
-            append_events(client, &batch.events).await?;
-            if !batch.reports.is_empty() {
-                save_reports(client, &batch.reports, true).await?;
-            }
-            Ok(())
-        })
-        .await?;
+        write_beside(hold.client()?, &batch).await?;
         let beside = Beside {
             inboxes: &batch.inboxes,
             position: batch.position,
         };
-        history.keep(hold, &taken, beside).await
+        history.write(hold, &taken, beside, end).await
     }
+}
+
+/// Writes what has nothing to do with history.
+async fn write_beside(client: &Object, batch: &IntakeBatch) -> Result<(), PortError> {
+    in_time(async {
+        append_events(client, &batch.events).await?;
+        if !batch.reports.is_empty() {
+            save_reports(client, &batch.reports, true).await?;
+        }
+        Ok(())
+    })
+    .await?;
+    if !batch.reclaimed.is_empty() {
+        refused::take_up(client, &batch.reclaimed).await?;
+    }
+    if !batch.refused.is_empty() {
+        refused::put_aside(client, &batch.refused).await?;
+    }
+    Ok(())
 }

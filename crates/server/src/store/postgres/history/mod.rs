@@ -19,6 +19,7 @@ mod parts;
 mod port;
 mod read;
 mod rebuild;
+mod refused;
 mod schema;
 mod upkeep;
 mod write;

@@ -10,11 +10,20 @@ use super::super::schema::{Area, Flavour, Migration, Work};
 /// table of devices.
 pub const HISTORY: Area = Area {
     name: "history",
-    migrations: &[Migration {
-        name: "0001_history",
-        work: Work::Code(first),
-        breaking: true,
-    }],
+    migrations: &[
+        Migration {
+            name: "0001_history",
+            work: Work::Code(first),
+            breaking: true,
+        },
+        Migration {
+            name: "0002_refused",
+            work: Work::Sql(include_str!(
+                "../../../../migrations/postgres/history/0002_refused.sql"
+            )),
+            breaking: false,
+        },
+    ],
 };
 
 type Working<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;

@@ -39,13 +39,43 @@ pub(super) struct Beside<'a> {
     pub(super) position: Option<JournalPosition>,
 }
 
+/// How a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// All of it is kept.
+    Commit,
+    /// It is undone, after everything was checked.
+    Undo,
+}
+
+impl End {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Commit => "COMMIT",
+            Self::Undo => "SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK",
+        }
+    }
+}
+
 impl PostgresHistory {
-    /// Writes everything and commits, in as few round trips as can be.
+    /// Writes everything and commits.
     pub(super) async fn keep(
         &self,
         hold: Hold,
         taken: &Taken,
         beside: Beside<'_>,
+    ) -> Result<(), PortError> {
+        self.write(hold, taken, beside, End::Commit).await
+    }
+
+    /// Writes everything and ends the transaction, in as few round trips as
+    /// can be.
+    pub(super) async fn write(
+        &self,
+        hold: Hold,
+        taken: &Taken,
+        beside: Beside<'_>,
+        end: End,
     ) -> Result<(), PortError> {
         let missing = match self.flavour {
             Flavour::Plain => self.known.missing(times(taken)),
@@ -56,23 +86,29 @@ impl PostgresHistory {
             if !missing.is_empty() {
                 missing.make(client).await?;
             }
-            write(client, taken, beside).await
+            write(client, taken, beside, end).await
         })
         .await;
         if let Err(error) = kept {
             // Another node may have dropped a partition that we knew.
             self.known.forget();
+            if error.is_of_the_data() {
+                // The server answered, so the connection is good.
+                in_time(hold.roll_back()).await.ok();
+            }
             return Err(error);
         }
         hold.ended();
-        self.known.made(missing);
+        if end == End::Commit {
+            self.known.made(missing);
+        }
         Ok(())
     }
 }
 
-/// One statement per table and the commit behind them, sent without waiting:
-/// where one fails, the commit undoes all.
-async fn write(client: &Object, taken: &Taken, beside: Beside<'_>) -> Result<(), Error> {
+/// One statement per table and the end behind them, sent without waiting:
+/// where one fails, a commit undoes all.
+async fn write(client: &Object, taken: &Taken, beside: Beside<'_>, end: End) -> Result<(), Error> {
     let rows = Rows::of(taken, beside);
     let position = beside.position.map(|it| {
         let (journal, byte) = (it.journal.cast_signed(), it.offset.cast_signed());
@@ -99,8 +135,8 @@ async fn write(client: &Object, taken: &Taken, beside: Beside<'_>) -> Result<(),
     }
     let writes = prepared.iter().zip(&work);
     let writes = writes.map(|(statement, (_, values))| client.execute(statement, values));
-    let commit = client.batch_execute("COMMIT");
-    futures_util::future::try_join(try_join_all(writes), commit).await?;
+    let end = client.batch_execute(end.sql());
+    futures_util::future::try_join(try_join_all(writes), end).await?;
     Ok(())
 }
 
