@@ -156,8 +156,8 @@ impl Shared {
     /// Puts messages aside and takes others up.
     fn set_aside(&self, batch: &IntakeBatch) -> Result<(), PortError> {
         let mut aside = lock(&self.aside);
-        let is_there = |entry: &Box<[u8]>| aside.iter().any(|it| it.message.entry == *entry);
-        if !batch.reclaimed.iter().all(is_there) {
+        let is_there = |entry: &[u8]| aside.iter().any(|it| *it.message.entry == *entry);
+        if !batch.reclaimed.iter().all(|entry| is_there(entry)) {
             return Err(PortError::unavailable("no longer aside"));
         }
         aside.retain(|it| !batch.reclaimed.contains(&it.message.entry));

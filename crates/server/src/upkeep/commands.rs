@@ -1,7 +1,6 @@
 //! Keeps the dispatcher's loop turning.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dormouse_core::clock::Clock;
 use dormouse_core::services::dispatcher::{DispatchLoop, Dispatcher};
@@ -10,9 +9,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::said::Said;
-
-/// How soon an index that could not be filled again is tried once more.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// Turns `commands` whenever something comes in or is due, until `stop`. A
 /// turn that began is finished; requests that still wait are refused.
@@ -46,9 +42,11 @@ pub async fn refill_index(
 ) -> anyhow::Result<()> {
     let mut said = Said::new("the index of commands");
     while let Some(Ok(())) = stop.run_until_cancelled(emptied.changed()).await {
-        while said.note(&dispatcher.refill_index().await) {
-            if stop.run_until_cancelled(sleep(AGAIN)).await.is_none() {
-                return Ok(());
+        while !stop.is_cancelled() {
+            let filled = dispatcher.refill_index().await;
+            said.rest_if_failed(&filled, &stop).await;
+            if filled.is_ok() {
+                break;
             }
         }
     }
