@@ -1,5 +1,7 @@
 //! Committers on a real PostgreSQL.
 
+mod refused;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use dormouse_core::ports::{
@@ -292,117 +294,5 @@ async fn a_database_that_crashes_under_load_loses_and_doubles_nothing() {
     until("kept", || node.committer.figures().waiting == 0).await;
     let expected: Vec<i32> = (1..=400).map(|n| n * 10).collect();
     assert_eq!(site.powers(0).await, expected);
-    node.kill().await;
-}
-
-/// Has the database refuse samples of `device` that carry a current.
-async fn refuse_currents(site: &Site, device: usize) {
-    let sql = format!(
-        "ALTER TABLE samples ADD CONSTRAINT sane CHECK (device <> {} OR current_ma IS NULL)",
-        site.key(device).0
-    );
-    site.db.execute(&sql, &[]).await.unwrap();
-}
-
-/// How many messages of each strip are put aside, with the reason and what
-/// they say.
-async fn aside(site: &Site) -> Vec<(i32, String, String)> {
-    let sql = "SELECT device, why, message FROM refused_messages ORDER BY nr";
-    let rows = site.db.query(sql, &[]).await.unwrap();
-    rows.iter()
-        .map(|row| (row.get(0), row.get(1), row.get(2)))
-        .collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_database_refuses_is_put_aside_and_holds_nobody_up() {
-    let server = Server::start(&Options::default()).unwrap();
-    let site = Site::at(server.database().unwrap().url).await;
-    refuse_currents(&site, 3).await;
-    let node = Node::start(&site, 1).await;
-    let sheet = Sheet::default();
-    let sent = std::cell::Cell::new(0);
-    let send = |device: usize, measured: &str| {
-        sent.set(sent.get() + 1);
-        let body = format!(r#"{{"powerW":{}{measured}}}"#, sent.get());
-        let note = Box::new(Note(sheet.clone(), (device, sent.get())));
-        node.send(site.key(device), Channel::Telemetry, &body, note);
-        i32::try_from(sent.get()).unwrap() * 10
-    };
-    let acknowledged = || sheet.0.lock().unwrap().len() == usize::try_from(sent.get()).unwrap();
-    let mut expected = vec![Vec::new(); DEVICES];
-    let mut round = |n: u32| {
-        for (device, expected) in expected.iter_mut().enumerate() {
-            expected.push(send(device, ""));
-            if device == 3 && n % 4 == 1 {
-                send(device, r#","currentA":1.5"#);
-            }
-        }
-    };
-    (0..8).for_each(&mut round);
-    until("kept or put aside", acknowledged).await;
-    let direct = node.committer.figures();
-    assert_eq!(
-        (direct.direct, direct.refused, direct.journalled),
-        (true, 2, 0)
-    );
-
-    server.stop().unwrap();
-    (8..16).for_each(&mut round);
-    until("journalled", acknowledged).await;
-    server.run().unwrap();
-    until("replayed", || node.committer.figures().direct).await;
-    (16..20).for_each(&mut round);
-    until("kept or put aside again", acknowledged).await;
-    until("kept", || node.committer.figures().waiting == 0).await;
-    for (device, expected) in expected.iter().enumerate() {
-        assert_eq!(site.powers(device).await, *expected, "strip {device}");
-    }
-    let aside = aside(&site).await;
-    assert_eq!(aside.len(), 5);
-    for (device, why, message) in aside {
-        assert_eq!(device.unsigned_abs(), site.key(3).0);
-        assert!(why.contains("sane"), "{why}");
-        assert!(message.contains(r#""currentA":1.5"#), "{message}");
-    }
-    let said = describe(&node.committer.figures()).unwrap().unwrap();
-    assert!(said.contains("5 messages"), "{said}");
-
-    let mend = "ALTER TABLE samples DROP CONSTRAINT sane";
-    site.db.execute(mend, &[]).await.unwrap();
-    let again = "UPDATE refused_messages SET again = true";
-    assert_eq!(site.db.execute(again, &[]).await.unwrap(), 5);
-    node.committer.look_aside().await.unwrap();
-    assert_eq!(describe(&node.committer.figures()), Ok(None));
-    let mut all = site.powers(3).await;
-    all.sort_unstable();
-    assert_eq!(all.len(), 25);
-    all.dedup();
-    assert_eq!(all.len(), 25, "nothing twice");
-    node.kill().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_device_whose_row_is_damaged_is_put_aside_until_it_is_mended() {
-    let site = Site::at(Server::shared().database().unwrap().url).await;
-    let node = Node::start(&site, 1).await;
-    let damage = "INSERT INTO intake (device, tail) VALUES ($1, 'no tail')
-        ON CONFLICT (device) DO UPDATE SET tail = excluded.tail";
-    let ill = i32::try_from(site.key(2).0).unwrap();
-    site.db.execute(damage, &[&ill]).await.unwrap();
-    let sheet = Sheet::default();
-    for device in 0..DEVICES {
-        let (channel, body) = message(1);
-        let note = Box::new(Note(sheet.clone(), (device, 1)));
-        node.send(site.key(device), channel, &body, note);
-    }
-    until("acknowledged", || sheet.0.lock().unwrap().len() == DEVICES).await;
-    for device in 0..DEVICES {
-        let kept = site.powers(device).await.len();
-        assert_eq!(kept, usize::from(device != 2), "strip {device}");
-    }
-    let aside = aside(&site).await;
-    assert_eq!(aside.len(), 1);
-    assert!(aside[0].1.contains("intake.tail"), "{aside:?}");
     node.kill().await;
 }
