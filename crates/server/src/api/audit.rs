@@ -83,7 +83,7 @@ impl From<AuditEntry> for AuditBody {
     get, path = "/audit", tag = "access", params(AuditParams),
     responses(
         (status = 200, body = Page<AuditBody>),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody),
     ),
 )]
 async fn list(

@@ -80,7 +80,7 @@ async fn show(State(registry): State<Arc<Registry>>) -> Json<EnrolmentBody> {
     patch, path = "/enrolment", tag = "enrolment", request_body = EnrolmentEdit,
     responses(
         (status = 200, body = EnrolmentBody),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody),
     ),
 )]
 async fn set_mode(
@@ -113,10 +113,9 @@ async fn rotate_key(
     params(("deviceId" = String, Path)), request_body = Option<SettingsRequest>,
     responses(
         (status = 200, body = Approved),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "It does not wait",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
+        (status = 409, description = "It does not wait", body = ProblemBody),
+        (status = 422, body = ProblemBody),
     ),
 )]
 async fn approve(
@@ -142,9 +141,8 @@ async fn approve(
     params(("deviceId" = String, Path)),
     responses(
         (status = 204),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "It does not wait",
-            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
+        (status = 409, description = "It does not wait", body = ProblemBody),
     ),
 )]
 async fn reject(

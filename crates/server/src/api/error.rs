@@ -11,6 +11,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+/// What a problem document is sent as.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
 /// A failed request; boxed, since it travels in the error half of results.
 #[derive(Debug)]
 pub struct Problem(Box<ProblemBody>);
@@ -168,10 +171,7 @@ impl IntoResponse for Problem {
         let retry_after = self.0.retry_after_s;
         let mut response = (status, Json(self.0)).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -4,9 +4,12 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use bytes::Bytes;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Components, Info, License, OpenApi, SecurityRequirement};
+use utoipa::openapi::{Components, Content, Info, License, OpenApi, RefOr, SecurityRequirement};
 use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use super::error::PROBLEM_JSON;
 
 /// Where the document is served.
 pub const DOCUMENT_PATH: &str = "/api/v1/openapi.json";
@@ -34,7 +37,14 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
         "session",
         SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("dormouse_session"))),
     );
-    name_operations(&mut document);
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            // Unlike the handlers' own names, these are unique, which
+            // generators of clients rely on.
+            operation.operation_id = Some(operation_id(method, path));
+            declare_problems(operation);
+        }
+    }
     document.security = Some(vec![
         SecurityRequirement::new("token", Vec::<String>::new()),
         SecurityRequirement::new("session", Vec::<String>::new()),
@@ -42,23 +52,42 @@ pub fn complete(mut document: OpenApi) -> OpenApi {
     document
 }
 
-/// Names each operation by its method and path: unlike the handlers' own
-/// names, these are unique, which generators of clients rely on.
-fn name_operations(document: &mut OpenApi) {
-    for (path, item) in &mut document.paths.paths {
-        let operations = [
-            ("get", &mut item.get),
-            ("put", &mut item.put),
-            ("post", &mut item.post),
-            ("patch", &mut item.patch),
-            ("delete", &mut item.delete),
-        ];
-        for (method, operation) in operations {
-            if let Some(operation) = operation {
-                operation.operation_id = Some(operation_id(method, path));
-            }
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let operations = [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("patch", &mut item.patch),
+        ("delete", &mut item.delete),
+    ];
+    let there = |(method, operation)| Option::as_mut(operation).map(|it| (method, it));
+    operations.into_iter().filter_map(there)
+}
+
+/// Says of each failure's body what it is sent as.
+fn declare_problems(operation: &mut Operation) {
+    for response in operation.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            let content = std::mem::take(&mut response.content).into_iter();
+            response.content = content
+                .map(|(kind, content)| {
+                    let kind = if is_problem(&content) {
+                        PROBLEM_JSON.to_owned()
+                    } else {
+                        kind
+                    };
+                    (kind, content)
+                })
+                .collect();
         }
     }
+}
+
+fn is_problem(content: &RefOr<Content>) -> bool {
+    let RefOr::T(content) = content else {
+        return false;
+    };
+    matches!(&content.schema, Some(RefOr::Ref(it)) if it.ref_location.ends_with("/Problem"))
 }
 
 /// `get` of `/api/v1/devices/{deviceId}/history` is `getDevicesDeviceIdHistory`.

@@ -108,7 +108,7 @@ struct SetupBody {
     get, path = "/session", tag = "access",
     responses(
         (status = 200, body = SessionBody),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, body = ProblemBody),
     ),
 )]
 async fn who_am_i(by: By) -> Json<SessionBody> {
@@ -120,11 +120,9 @@ async fn who_am_i(by: By) -> Json<SessionBody> {
     post, path = "/session", tag = "access", request_body = SignInRequest, security(()),
     responses(
         (status = 200, body = SessionBody),
-        (status = 401, description = "Wrong name or password",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "Too many attempts",
-            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "Wrong name or password", body = ProblemBody),
+        (status = 422, body = ProblemBody),
+        (status = 429, description = "Too many attempts", body = ProblemBody),
     ),
 )]
 async fn sign_in(
@@ -148,7 +146,7 @@ async fn sign_in(
     delete, path = "/session", tag = "access",
     responses(
         (status = 204),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, body = ProblemBody),
     ),
 )]
 async fn sign_out(State(state): State<SessionState>, by: By) -> Result<impl IntoResponse, Problem> {
@@ -162,11 +160,10 @@ async fn sign_out(State(state): State<SessionState>, by: By) -> Result<impl Into
     post, path = "/session/password", tag = "access", request_body = PasswordRequest,
     responses(
         (status = 204),
-        (status = 401, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 403, description = "By a token",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, body = ProblemBody),
+        (status = 403, description = "By a token", body = ProblemBody),
+        (status = 422, body = ProblemBody),
+        (status = 429, body = ProblemBody),
     ),
 )]
 async fn change_password(
@@ -221,12 +218,10 @@ async fn needs_setup(State(state): State<SessionState>) -> Result<Json<SetupBody
     post, path = "/setup", tag = "access", request_body = SetupRequest, security(()),
     responses(
         (status = 201, body = SessionBody),
-        (status = 403, description = "The link is wrong or used up",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "There is an administrator already",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "The link is wrong or used up", body = ProblemBody),
+        (status = 409, description = "There is an administrator already", body = ProblemBody),
+        (status = 422, body = ProblemBody),
+        (status = 429, body = ProblemBody),
     ),
 )]
 async fn setup(

@@ -103,7 +103,7 @@ async fn list(State(access): State<Arc<Access>>) -> Result<Json<Page<TokenBody>>
     post, path = "/tokens", tag = "access", request_body = TokenRequest,
     responses(
         (status = 201, body = TokenMade),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody),
     ),
 )]
 async fn create(
@@ -137,7 +137,7 @@ async fn create(
     delete, path = "/tokens/{id}", tag = "access", params(("id" = i64, Path)),
     responses(
         (status = 204),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
     ),
 )]
 async fn revoke(

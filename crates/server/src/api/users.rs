@@ -131,9 +131,8 @@ async fn list(State(access): State<Arc<Access>>) -> Result<Json<Page<UserBody>>,
     post, path = "/users", tag = "access", request_body = UserNew,
     responses(
         (status = 201, body = UserBody),
-        (status = 409, description = "The name is taken",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The name is taken", body = ProblemBody),
+        (status = 422, body = ProblemBody),
     ),
 )]
 async fn add(
@@ -162,7 +161,7 @@ async fn add(
     get, path = "/users/{username}", tag = "access", params(("username" = String, Path)),
     responses(
         (status = 200, body = UserBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
     ),
 )]
 async fn show(
@@ -179,11 +178,10 @@ async fn show(
     request_body = UserEdit,
     responses(
         (status = 200, body = UserBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "The last administrator stays",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 412, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
+        (status = 409, description = "The last administrator stays", body = ProblemBody),
+        (status = 412, body = ProblemBody),
+        (status = 422, body = ProblemBody),
     ),
 )]
 async fn edit(
@@ -207,9 +205,8 @@ async fn edit(
     delete, path = "/users/{username}", tag = "access", params(("username" = String, Path)),
     responses(
         (status = 204),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "The last administrator stays",
-            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
+        (status = 409, description = "The last administrator stays", body = ProblemBody),
     ),
 )]
 async fn remove(
@@ -227,7 +224,7 @@ async fn remove(
     params(("username" = String, Path)),
     responses(
         (status = 200, body = Page<UserSessionBody>),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
     ),
 )]
 async fn sessions(
@@ -247,7 +244,7 @@ async fn sessions(
     params(("username" = String, Path)),
     responses(
         (status = 204),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
     ),
 )]
 async fn end_sessions(

@@ -117,10 +117,10 @@ pub(super) async fn export(
     request_body(content = String, content_type = "text/csv"),
     responses(
         (status = 200, body = ImportReport),
-        (status = 413, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 415, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, body = ProblemBody),
+        (status = 415, body = ProblemBody),
         (status = 422, description = "A row is refused, so nothing was written",
-            body = ProblemBody, content_type = "application/problem+json"),
+            body = ProblemBody),
     ),
 )]
 pub(super) async fn import(

@@ -39,7 +39,7 @@ pub(super) struct ListParams {
     get, path = "/devices", tag = "devices", params(ListParams),
     responses(
         (status = 200, body = Page<DeviceBody>),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, body = ProblemBody),
     ),
 )]
 pub(super) async fn list(

@@ -173,9 +173,8 @@ fn check_place(grant: &Grant, location: &str) -> Result<(), Problem> {
     post, path = "/devices", tag = "devices", request_body = DeviceNew,
     responses(
         (status = 201, body = DeviceAdded),
-        (status = 409, description = "The id is taken",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "The id is taken", body = ProblemBody),
+        (status = 422, body = ProblemBody),
     ),
 )]
 async fn add(
@@ -207,7 +206,7 @@ async fn add(
     get, path = "/devices/{deviceId}", tag = "devices", params(("deviceId" = String, Path)),
     responses(
         (status = 200, body = DeviceBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
     ),
 )]
 async fn show(
@@ -227,10 +226,9 @@ async fn show(
     request_body = SettingsRequest,
     responses(
         (status = 200, body = DeviceBody),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 412, description = "If-Match names another version",
-            body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
+        (status = 412, description = "If-Match names another version", body = ProblemBody),
+        (status = 422, body = ProblemBody),
     ),
 )]
 async fn edit(
@@ -252,9 +250,8 @@ async fn edit(
     delete, path = "/devices/{deviceId}", tag = "devices", params(("deviceId" = String, Path)),
     responses(
         (status = 204),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 412, description = "If-Match names another version",
-            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
+        (status = 412, description = "If-Match names another version", body = ProblemBody),
     ),
 )]
 async fn remove(
@@ -274,9 +271,8 @@ async fn remove(
     params(("deviceId" = String, Path)),
     responses(
         (status = 200, body = CredentialsRotated),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "It waits in the inbox",
-            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
+        (status = 409, description = "It waits in the inbox", body = ProblemBody),
     ),
 )]
 async fn rotate(
@@ -298,9 +294,8 @@ async fn rotate(
     params(("deviceId" = String, Path)),
     responses(
         (status = 204),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "It waits in the inbox",
-            body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, body = ProblemBody),
+        (status = 409, description = "It waits in the inbox", body = ProblemBody),
     ),
 )]
 async fn revoke(
