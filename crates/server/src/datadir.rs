@@ -25,8 +25,13 @@ impl DataDir {
     /// When the folder cannot be made.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         if !path.is_dir() {
-            std::fs::create_dir_all(path)
-                .with_context(|| format!("--data: cannot make the folder {}", path.display()))?;
+            ensure!(!path.exists(), "--data: {} is no folder", path.display());
+            std::fs::create_dir_all(path).with_context(|| {
+                format!(
+                    "--data: cannot make the folder {}; name one that this user may write",
+                    path.display()
+                )
+            })?;
             std::fs::set_permissions(path, Permissions::from_mode(0o700))
                 .with_context(|| format!("--data: cannot protect {}", path.display()))?;
         }
@@ -64,7 +69,12 @@ impl DataDir {
             .truncate(false)
             .write(true)
             .open(&path)
-            .with_context(|| format!("--data: cannot open {}", path.display()))?;
+            .with_context(|| {
+                format!(
+                    "--data: cannot open {}; name a folder that this user may write",
+                    path.display()
+                )
+            })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(DataLock { _file: file }),
             Err(Errno::WOULDBLOCK) => bail!(

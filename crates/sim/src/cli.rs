@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::credentials;
 use crate::fleet::{Credentials, Fleet, FleetConfig};
@@ -21,7 +21,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 pub struct Args {
     /// The broker, host:port
-    #[arg(long, default_value = "127.0.0.1:1883")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883", value_parser = broker_address)]
     pub broker: String,
     /// CSV with the columns deviceId,username,password
     #[arg(long, value_name = "FILE", conflicts_with_all = ["join_key", "password"])]
@@ -175,6 +175,10 @@ async fn run_fleet(
             () = &mut over => break,
             _ = report.tick() => {
                 let totals = fleet.totals();
+                if totals.connected == 0 && totals.connect_failed > 0 {
+                    warn!(broker = %args.broker, tries = totals.connect_failed,
+                        "no strip could connect: does a broker run there, and may they sign in?");
+                }
                 info!(
                     online = fleet.online(),
                     samples = totals.samples,
@@ -232,6 +236,17 @@ pub(crate) fn members(args: &Args) -> anyhow::Result<Vec<Credentials>> {
             .collect(),
         (None, None) => bail!("one of --credentials, --join-key and --password is needed"),
     })
+}
+
+fn broker_address(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port))
+            if !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok() =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("must be a host and a port, such as 127.0.0.1:1883".to_owned()),
+    }
 }
 
 /// A duration from an argument in seconds.
@@ -298,6 +313,22 @@ mod tests {
         }
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(seconds("--period-s", bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_broker_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:1883", "[::1]:1883", "broker.example:8883"] {
+            assert_eq!(broker_address(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "broker",
+            ":1883",
+            "broker:",
+            "broker:mqtt",
+            "mqtt://broker:1883",
+        ] {
+            assert!(broker_address(bad).is_err(), "{bad}");
         }
     }
 

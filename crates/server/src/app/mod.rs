@@ -135,9 +135,11 @@ impl App {
                 MqttSide::External(Box::new(link))
             }
         };
-        let http = TcpListener::bind(http_at)
-            .await
-            .with_context(|| format!("http.listen: cannot listen on {http_at}"))?;
+        let http = TcpListener::bind(http_at).await.with_context(|| {
+            format!(
+                "http.listen: cannot listen on {http_at}; is it this machine's, and nobody else's?"
+            )
+        })?;
         let setup = services.access.open_setup().await?;
         Ok(Self {
             config,
@@ -258,7 +260,11 @@ async fn embedded(
     );
     let broker = Broker::bind(broker_config(&config.mqtt, listen), Arc::new(hooks))
         .await
-        .with_context(|| format!("mqtt.listen: cannot listen on {listen}"))?;
+        .with_context(|| {
+            format!(
+                "mqtt.listen: cannot listen on {listen}; is it this machine's, and nobody else's?"
+            )
+        })?;
     if let Link::Embedded(link) = &services.link {
         link.connect(broker.handle());
     }

@@ -30,6 +30,7 @@ enum Command {
     /// Add a device and print its password, this once
     Add(AddArgs),
     /// Print devices as CSV
+    #[command(visible_alias = "list")]
     Export,
     /// Add devices from CSV and print the credentials of the new ones as CSV
     Import {

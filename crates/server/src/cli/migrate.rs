@@ -10,7 +10,7 @@ use super::print;
 use super::serve::{block_on, stop_token, tell};
 use crate::clock::SystemClock;
 use crate::progress::Teller;
-use crate::store::moving::move_site;
+use crate::store::moving::{move_site, require_site};
 use crate::store::postgres::{DORMOUSE, HISTORY, Postgres, PostgresSettings};
 
 #[derive(Debug, clap::Args)]
@@ -54,6 +54,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         bail!("--to: name a PostgreSQL database, as in postgres://user@host:5432/name");
     }
     let folder = PathBuf::from(folder);
+    require_site(&folder)?;
     let settings = PostgresSettings {
         url: args.to,
         password_file: args.password_file,

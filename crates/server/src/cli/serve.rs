@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ConfigArgs, print};
 use crate::app::{App, Place};
+use crate::config::listen_address;
 use crate::observe;
 
 #[derive(Debug, clap::Args)]
@@ -32,10 +33,10 @@ pub(super) struct PlaceArgs {
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
     /// Where the page and the API listen, such as 0.0.0.0:8080; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     http: Option<SocketAddr>,
     /// Where strips connect, such as 0.0.0.0:1883; port 0 takes a free one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = listen_address)]
     mqtt: Option<SocketAddr>,
 }
 

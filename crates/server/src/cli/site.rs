@@ -15,9 +15,11 @@ use dormouse_core::services::registry::{JoinMode, Registry, RegistryParts};
 use dormouse_core::wire::EnrolBody;
 
 use super::ConfigArgs;
+use super::serve::tell;
 use crate::app::SiteStores;
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::datadir::DataDir;
 use crate::password::Argon2Hasher;
 
 /// Which site.
@@ -69,7 +71,15 @@ impl Site {
     pub(super) async fn open(args: &SiteArgs) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let config = args.config.load()?;
+        let is_new =
+            config.database.is_sqlite() && !DataDir::existing(&args.data).dormouse_db().exists();
         let stores = SiteStores::open(&config, &args.data, Arc::clone(&clock)).await?;
+        if is_new {
+            tell(&format!(
+                "There was no site in {}: made a new one. For one elsewhere, name its folder with --data.",
+                args.data.display()
+            ));
+        }
         let audit = AuditLog::new(Arc::clone(&stores.audit), Arc::clone(&clock));
         Ok(Self {
             stores,

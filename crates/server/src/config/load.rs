@@ -12,7 +12,7 @@ const ENV_PREFIX: &str = "DORMOUSE__";
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("--config: cannot read {path}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("{path} is not valid TOML: {source}")]
+    #[error("--config: {path} is not valid TOML")]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -171,6 +171,11 @@ mod tests {
                 "presence.offline_after: ",
             ),
             ("[http]\nlisten = 5\n", None, "http.listen: "),
+            (
+                "[mqtt]\nlisten = \"localhost:1883\"\n",
+                None,
+                "mqtt.listen: must be an IP address and a port",
+            ),
             (
                 "[registration]\nmode = \"ajar\"\n",
                 None,

@@ -12,6 +12,7 @@ pub use engines::{Broker, Database, Emqx, Hot, Mosquitto, MqttVersion, Node};
 pub use load::ConfigError;
 pub use sections::{
     Http, Journal, Log, LogFormat, Metrics, Mqtt, Presence, Registration, Retention, Site,
+    listen_address,
 };
 
 /// The documented defaults; `dormouse config` prints this.

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use dormouse_core::presence::OfflineAfter;
 use dormouse_core::services::registry::JoinMode;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 /// The building.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,6 +22,7 @@ pub struct Site {
 #[serde(deny_unknown_fields)]
 pub struct Http {
     /// Where to listen.
+    #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// Whether a proxy in front speaks HTTPS.
     pub behind_tls: bool,
@@ -31,6 +33,7 @@ pub struct Http {
 #[serde(deny_unknown_fields)]
 pub struct Mqtt {
     /// Where to listen.
+    #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// First level or levels of every topic.
     pub topic_root: String,
@@ -114,4 +117,18 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object a line.
     Json,
+}
+
+fn listen<'de, D: Deserializer<'de>>(value: D) -> Result<SocketAddr, D::Error> {
+    listen_address(&String::deserialize(value)?).map_err(D::Error::custom)
+}
+
+/// Reads where to listen.
+///
+/// # Errors
+/// What `text` must be, where it is not.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "must be an IP address and a port, such as 127.0.0.1:8080 or, on all addresses, 0.0.0.0:8080".to_owned()
+    })
 }

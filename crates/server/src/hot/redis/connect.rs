@@ -233,7 +233,12 @@ pub(super) fn explain(target: &Target, error: &RedisError) -> OpenError {
             ),
         )
     } else {
-        ("url", format!("does not lead to Redis: {name}: {error}"))
+        (
+            "url",
+            format!(
+                "does not lead to Redis: {name}: {error}; does it run there, and may this machine reach it?"
+            ),
+        )
     };
     OpenError {
         setting: format!("hot.{setting}"),

@@ -92,9 +92,9 @@ async fn open(account: &Account, hello: &Hello, version: Version) -> Result<Conn
 
 async fn connect(account: &Account) -> Result<Box<dyn Stream>, LinkError> {
     let address: Arc<str> = account.address().into();
-    let unreachable = |source: io::Error| LinkError::Unreachable {
+    let unreachable = |error: io::Error| LinkError::Unreachable {
         address: Arc::clone(&address),
-        source: Arc::new(source),
+        cause: Arc::new(error),
     };
     let target = (account.host.as_str(), account.port);
     let tcp = in_time(account, "the connection", TcpStream::connect(target)).await?;
@@ -107,10 +107,10 @@ async fn connect(account: &Account) -> Result<Box<dyn Stream>, LinkError> {
     let secured = in_time(account, "TLS", connector.connect(name.clone(), tcp)).await?;
     match secured {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(source) => Err(LinkError::Tls {
+        Err(error) => Err(LinkError::Tls {
             address,
-            advice: advice(&source),
-            source: Arc::new(source),
+            advice: advice(&error),
+            cause: Arc::new(error),
         }),
     }
 }
@@ -143,10 +143,10 @@ async fn in_time<T>(
     timeout(PATIENCE, work).await.map_err(late)
 }
 
-fn hung_up(address: &Arc<str>, source: io::Error) -> LinkError {
+fn hung_up(address: &Arc<str>, error: io::Error) -> LinkError {
     LinkError::HungUp {
         address: Arc::clone(address),
-        source: Arc::new(source),
+        cause: Arc::new(error),
     }
 }
 
@@ -164,7 +164,7 @@ async fn read_answer(
             Some(inner) if inner.is::<rustls::Error>() => LinkError::Tls {
                 address: Arc::clone(address),
                 advice: advice(&error),
-                source: Arc::new(error),
+                cause: Arc::new(error),
             },
             Some(_) | None => hung_up(address, error),
         })?;

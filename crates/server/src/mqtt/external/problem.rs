@@ -23,13 +23,13 @@ pub enum LinkError {
     },
     /// Nobody answered.
     #[error(
-        "broker.url: cannot connect to {address}: {source}; is the broker running, and may this machine reach it?"
+        "broker.url: cannot connect to {address}: {cause}; is the broker running, and may this machine reach it?"
     )]
     Unreachable {
         /// Host and port.
         address: Arc<str>,
         /// What the system said.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// The connection was made and the answer did not come.
     #[error(
@@ -45,21 +45,21 @@ pub enum LinkError {
     },
     /// The other side hung up before it had answered.
     #[error(
-        "broker.url: {address} closed the connection instead of answering the MQTT greeting ({source}); is it an MQTT broker, and does that port want TLS (mqtts://)?"
+        "broker.url: {address} closed the connection instead of answering the MQTT greeting ({cause}); is it an MQTT broker, and does that port want TLS (mqtts://)?"
     )]
     HungUp {
         /// Host and port.
         address: Arc<str>,
         /// What the system said.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
     },
     /// TLS could not be agreed upon.
-    #[error("broker.url: TLS with {address} failed: {source}; {advice}")]
+    #[error("broker.url: TLS with {address} failed: {cause}; {advice}")]
     Tls {
         /// Host and port.
         address: Arc<str>,
         /// What the library said.
-        source: Arc<io::Error>,
+        cause: Arc<io::Error>,
         /// What to look at.
         advice: &'static str,
     },
