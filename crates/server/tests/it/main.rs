@@ -13,6 +13,7 @@ mod cluster;
 mod commands;
 mod crash;
 mod deploy;
+mod docs;
 mod life;
 mod migrate;
 mod people;
