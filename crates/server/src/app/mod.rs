@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use dormouse_broker::Broker;
 use dormouse_core::clock::Clock;
 use dormouse_core::health::HealthRegistry;
@@ -135,11 +135,10 @@ impl App {
                 MqttSide::External(Box::new(link))
             }
         };
-        let http = TcpListener::bind(http_at).await.with_context(|| {
-            format!(
-                "http.listen: cannot listen on {http_at}; is it this machine's, and nobody else's?"
-            )
-        })?;
+        let http = TcpListener::bind(http_at)
+            .await
+            .with_context(|| format!("cannot listen on {http_at}"))
+            .map_err(|error| cannot_listen("http.listen", error))?;
         let setup = services.access.open_setup().await?;
         Ok(Self {
             config,
@@ -260,13 +259,14 @@ async fn embedded(
     );
     let broker = Broker::bind(broker_config(&config.mqtt, listen), Arc::new(hooks))
         .await
-        .with_context(|| {
-            format!(
-                "mqtt.listen: cannot listen on {listen}; is it this machine's, and nobody else's?"
-            )
-        })?;
+        .map_err(|error| cannot_listen("mqtt.listen", error))?;
     if let Link::Embedded(link) = &services.link {
         link.connect(broker.handle());
     }
     Ok(MqttSide::Embedded(Box::new(broker), enrol))
+}
+
+fn cannot_listen(setting: &str, error: impl Into<anyhow::Error>) -> anyhow::Error {
+    let error = error.into();
+    anyhow!("{setting}: {error:#}; is the address this machine's, and nobody else's?")
 }

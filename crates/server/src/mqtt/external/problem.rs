@@ -224,11 +224,11 @@ mod tests {
     #[test]
     fn what_everybody_may_read_names_no_host() {
         let address: Arc<str> = "mqtt.example:1883".into();
-        let source = Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let cause = Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused));
         let errors = [
             LinkError::Unreachable {
                 address: address.clone(),
-                source: source.clone(),
+                cause: cause.clone(),
             },
             LinkError::NoAnswer {
                 address: address.clone(),
@@ -237,11 +237,11 @@ mod tests {
             },
             LinkError::HungUp {
                 address: address.clone(),
-                source: source.clone(),
+                cause: cause.clone(),
             },
             LinkError::Tls {
                 address,
-                source,
+                cause,
                 advice: "look at its certificate",
             },
         ];
