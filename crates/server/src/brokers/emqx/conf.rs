@@ -34,7 +34,8 @@ fn head(settings: &EmqxSettings, secrets: &EmqxSecrets) -> String {
         let seeds: Vec<String> = settings.seeds.iter().map(|it| text(it)).collect();
         (
             format!(
-                "# Ports 4370 and 5370 are for the other nodes alone: keep everybody else out.\n\
+                "# Ports 4370 and 5370 (5369 in EMQX's image) are for the other nodes alone: keep\n\
+                 # everybody else out.\n\
                  cluster {{ name = dormouse, discovery_strategy = static, static.seeds = [{}] }}",
                 seeds.join(", ")
             ),
@@ -43,7 +44,8 @@ fn head(settings: &EmqxSettings, secrets: &EmqxSecrets) -> String {
     };
     format!(
         "\
-# Written by `dormouse broker emqx render` for EMQX 5.8; edits are lost.
+# Written by `dormouse broker emqx render` for EMQX 5.8 (5.8.5 or
+# later); edits are lost.
 # Holds secrets: readable by EMQX's own user alone.
 
 node {{ name = {name}, cookie = {cookie}, data_dir = {data_dir}, role = core }}
@@ -185,8 +187,14 @@ mqtt {{
   session_expiry_interval = 1d
   max_mqueue_len = 1000000
   max_inflight = 1024
-  shared_subscription_strategy = hash_clientid{identity}
+  shared_subscription_strategy = hash_clientid
+  # Sessions belong to who signs in: EMQX hands one, with its subscriptions and
+  # what waits in it, to whoever comes with its client id.
+  clientid_override = \"concat([username, ':', clientid])\"{identity}
 }}
+# A node's session may hold the queue above and is not ended for its size; a
+# device's stays small by the limits above.
+force_shutdown {{ enable = false }}
 "
     )
 }
@@ -208,9 +216,14 @@ durable_sessions { enable = false }
     format!(
         "\
 {durable}
-# A client that comes and goes too often is kept out for a while.
-flapping_detect {{ enable = true, max_count = 15, window_time = 1m, ban_time = 5m }}
-retainer {{ enable = true, msg_expiry_interval = 0s, max_payload_size = 64KB }}
+# Attempts count before a password is asked for: with it, anybody could have a
+# device or a node kept out.
+flapping_detect {{ enable = false }}
+# EMQX 5.8 ends a replay at its rate, and does not retain what comes faster.
+retainer {{
+  enable = true, msg_expiry_interval = 0s, max_payload_size = 64KB
+  delivery_rate = infinity, max_publish_rate = infinity
+}}
 # By these the nodes hear of sessions.
 sys_topics {{
   sys_msg_interval = 1m, sys_heartbeat_interval = 30s

@@ -133,3 +133,32 @@ fn the_rules_give_a_device_its_own_topics_and_nothing_else() {
         );
     }
 }
+
+/// EMQX finds a session by its client id alone: with another's id a device
+/// would be handed that one's subscriptions, or end a node's session.
+#[test]
+fn a_session_belongs_to_who_signs_in() {
+    let conf = file(&render(&settings(), &secrets("s")), "emqx.conf");
+    assert!(conf.contains(r#"clientid_override = "concat([username, ':', clientid])""#));
+}
+
+/// Detection of flapping bans a client id before any password is asked for.
+#[test]
+fn nobody_is_kept_out_by_what_a_stranger_does() {
+    let conf = file(&render(&settings(), &secrets("s")), "emqx.conf");
+    assert!(conf.contains("flapping_detect { enable = false }"));
+}
+
+/// By its defaults EMQX ends a session at 32 MB or 1,000 messages in its
+/// mailbox, retains 1,000 messages a second and stops a replay after as many.
+#[test]
+fn no_default_of_emqx_loses_what_waits_or_is_retained() {
+    let conf = file(&render(&settings(), &secrets("s")), "emqx.conf");
+    for line in [
+        "max_mqueue_len = 1000000",
+        "force_shutdown { enable = false }",
+        "delivery_rate = infinity, max_publish_rate = infinity",
+    ] {
+        assert!(conf.contains(line), "{line}:\n{conf}");
+    }
+}
