@@ -10,6 +10,7 @@ mod nodes;
 mod report;
 mod retained;
 mod stranger;
+mod takeover;
 mod target;
 mod transport;
 
@@ -109,6 +110,7 @@ pub async fn run(bench: &Bench<'_>) -> Result<Report, ConnectError> {
     drop(peer);
     stranger::check(bench, &mut report).await;
     device::check(bench, &mut report).await?;
+    takeover::check(bench, &mut report).await;
     if !bench.embedded {
         nodes::check(bench, &mut report).await;
         guarantee::check(bench, &mut report).await;

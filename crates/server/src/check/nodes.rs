@@ -165,15 +165,21 @@ async fn sessions(bench: &Bench<'_>, nodes: &Account, report: &mut Report) {
     }
     let all = probe.everything(QUIET * 2).await;
     probe.close().await;
-    let heard = all
-        .iter()
-        .any(|it| it.topic.contains(&format!("/clients/{}/", login.client_id)));
+    let heard = all.iter().any(|it| is_of(&it.topic, &login.client_id));
     told(
         check,
         heard,
         answer == Ok(Answer::Taken),
         bench.api_url.is_some(),
     );
+}
+
+/// Whether EMQX tells of `client` on `topic`; what stands before a client id
+/// there says whose it is.
+fn is_of(topic: &str, client: &str) -> bool {
+    let told = topic.split_once("/clients/").map(|it| it.1);
+    let told = told.and_then(|it| it.split_once('/')).map(|it| it.0);
+    told.is_some_and(|told| told == client || told.ends_with(&format!(":{client}")))
 }
 
 fn told(check: Open<'_>, heard: bool, granted: bool, is_emqx: bool) {
@@ -205,5 +211,20 @@ pub(super) fn kept(account: &Account, client_id: &str) -> Login {
         clean: false,
         expiry: std::time::Duration::from_secs(120),
         ..account.login()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_of_by_its_id_whosever_it_is() {
+        let topic = |client| format!("$SYS/brokers/emqx@127.0.0.1/clients/{client}/connected");
+        assert!(is_of(&topic("c-1"), "c-1"));
+        assert!(is_of(&topic("strip-1:c-1"), "c-1"));
+        assert!(!is_of(&topic("strip-1:xc-1"), "c-1"));
+        assert!(!is_of(&topic("c-1:other"), "c-1"));
+        assert!(!is_of("$SYS/brokers/emqx@127.0.0.1/uptime", "c-1"));
     }
 }

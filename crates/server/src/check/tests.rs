@@ -124,6 +124,7 @@ async fn a_broker_open_to_everybody_fails_everywhere() {
             "device.subscribe",
             "device.client-id.wildcard",
             "device.client-id.other",
+            "device.client-id.session",
         ],
         "{report}"
     );

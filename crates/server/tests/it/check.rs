@@ -30,6 +30,7 @@ async fn the_embedded_broker_is_locked_down() {
         "subscribe",
         "client-id.wildcard",
         "client-id.other",
+        "client-id.session",
     ];
     for id in tried {
         let id = format!("device.{id}");
