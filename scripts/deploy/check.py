@@ -1,4 +1,5 @@
-"""Checks a prepared copy of deploy/: compose file, image, chart, dashboard."""
+"""Checks a prepared copy of deploy/: compose file, EMQX, image, chart, dashboard;
+then further folders rendered for EMQX."""
 
 import json
 import re
@@ -7,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import compose_spec
+import emqx
 import helm_python as helm
 import kubernetes_validate
 import yaml
@@ -71,6 +73,7 @@ def check_compose():
             check((FOLDER / entry["file"]).is_file(), f"compose.yaml: {kind} {name}: {entry['file']} is not made")
     for name, service in compose["services"].items():
         check_service(name, service, compose)
+    emqx.check_compose(FOLDER, compose, check)
     check_settings((FOLDER / "dormouse.toml").read_text(), "dormouse.toml")
     settings = tomllib.loads((FOLDER / "dormouse.toml").read_text())
     for section, keys in settings.items():
@@ -201,6 +204,9 @@ def check_dashboard():
 
 
 check_compose()
+emqx.check_self(check)
+for folder in sys.argv[3:]:
+    emqx.check_folder(Path(folder), check)
 check_image()
 check_chart()
 check_dashboard()
