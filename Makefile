@@ -55,6 +55,10 @@ soak: tools-test ## Break nodes and engines at random under load; MINUTES=60 SEE
 	DORMOUSE_SOAK_MINUTES=$(or $(MINUTES),10) $(if $(SEED),DORMOUSE_SOAK_SEED=$(SEED)) \
 		$(CARGO) test --locked --release -p dormouse --test it cluster::soak -- --nocapture
 
+.PHONY: emqx-check
+emqx-check: tools-test ## Run it all on a real EMQX 5.8.9: EMQX_HOME=/unpacked/release, else docker or podman
+	CARGO="$(CARGO)" ./scripts/emqx-check
+
 .PHONY: bench
 bench: tools-test build ## Measure; ROW=n for one row (writes docs/benchmarks.md)
 	$(CARGO) build --release --locked -p dormouse-bench

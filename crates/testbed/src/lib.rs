@@ -7,7 +7,9 @@
     reason = "only tests use this crate, and it waits for other processes by the real clock"
 )]
 
+pub mod certificates;
 mod child;
+pub mod emqx;
 pub mod mosquitto;
 pub mod postgres;
 pub mod redis;

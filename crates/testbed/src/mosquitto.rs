@@ -8,14 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
-};
 use tempfile::TempDir;
 
-use crate::Guarded;
 use crate::child::wait_until;
+use crate::{Guarded, certificates};
 
 /// How long a broker may take to listen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -83,7 +79,7 @@ impl Mosquitto {
             folder,
             running: Mutex::new(None),
         };
-        broker.write_certificates()?;
+        certificates::write(broker.folder.path())?;
         Ok(broker)
     }
 
@@ -224,29 +220,6 @@ impl Mosquitto {
                 "mosquitto_passwd: {}",
                 String::from_utf8_lossy(&made.stderr)
             );
-        }
-        Ok(())
-    }
-
-    fn write_certificates(&self) -> anyhow::Result<()> {
-        let mut authority = CertificateParams::new(Vec::new())?;
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-        std::fs::write(self.file("ca.pem"), authority.pem())?;
-        for (name, common_name, usage) in [
-            ("server", "127.0.0.1", ExtendedKeyUsagePurpose::ServerAuth),
-            ("client", "backend", ExtendedKeyUsagePurpose::ClientAuth),
-        ] {
-            let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-            let mut params = CertificateParams::new(names)?;
-            params
-                .distinguished_name
-                .push(DnType::CommonName, common_name);
-            params.extended_key_usages = vec![usage];
-            let key = KeyPair::generate()?;
-            let certificate = params.signed_by(&key, &authority)?;
-            std::fs::write(self.file(&format!("{name}.pem")), certificate.pem())?;
-            std::fs::write(self.file(&format!("{name}.key")), key.serialize_pem())?;
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ mod life;
 mod migrate;
 mod people;
 mod presence;
+mod rendered;
 mod site;
 mod strip;
 mod strips;

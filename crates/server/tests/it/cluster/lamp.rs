@@ -14,7 +14,7 @@ use crate::support::{PATIENCE, Server};
 const RETRY: Duration = Duration::from_millis(100);
 
 /// A strip with four sockets on the broker of a site.
-pub(super) struct Lamp {
+pub(crate) struct Lamp {
     id: String,
     executed: Arc<Mutex<Vec<String>>>,
     client: AsyncClient,
@@ -23,13 +23,13 @@ pub(super) struct Lamp {
 
 impl Lamp {
     /// Connects, listens for commands, and says that it is there.
-    pub(super) async fn connect(node: &Server, id: &str, password: &str) -> Self {
+    pub(crate) async fn connect(node: &Server, id: &str, password: &str) -> Self {
         let broker = node.mqtt();
         Self::connect_to(broker, id, password).await
     }
 
     /// [`Lamp::connect`] to a broker's host and port.
-    pub(super) async fn connect_to(broker: (String, u16), id: &str, password: &str) -> Self {
+    pub(crate) async fn connect_to(broker: (String, u16), id: &str, password: &str) -> Self {
         let mut options = MqttOptions::new(id, broker.0, broker.1);
         options.set_credentials(id, password);
         options.set_keep_alive(Duration::from_secs(5));
@@ -63,12 +63,12 @@ impl Lamp {
     }
 
     /// Says what it measures.
-    pub(super) async fn measure(&self, reading: &Value) {
+    pub(crate) async fn measure(&self, reading: &Value) {
         publish(&self.client, &self.id, "telemetry", reading).await;
     }
 
     /// The commands executed so far, repeats included.
-    pub(super) fn executed(&self) -> Vec<String> {
+    pub(crate) fn executed(&self) -> Vec<String> {
         self.executed.lock().unwrap().clone()
     }
 }

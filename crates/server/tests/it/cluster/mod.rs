@@ -19,10 +19,12 @@ use crate::strips::Strips;
 use crate::support::{Server, eventually};
 use crate::watcher::Watcher;
 use engines::Engines;
-use lamp::Lamp;
+
+pub(crate) use lamp::Lamp;
+pub(crate) use outages::part_is;
 
 /// What other nodes take over from one that died must be taken over within this.
-const COVER: Duration = Duration::from_secs(10);
+pub(crate) const COVER: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn commands_go_through_any_node_and_get_one_verdict_each() {

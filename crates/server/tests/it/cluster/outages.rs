@@ -114,7 +114,7 @@ async fn a_broker_that_restarts_loses_nothing_it_has_acknowledged() {
     }
 }
 
-pub(super) async fn part_is(node: &Server, part: &str, state: &str) {
+pub(crate) async fn part_is(node: &Server, part: &str, state: &str) {
     eventually(&format!("{part} to be {state}"), async || {
         let (_, health) = node.request(Method::GET, "/health", None).await;
         (health["parts"][part]["state"] == state).then_some(())
