@@ -1,6 +1,9 @@
 //! Identifiers as parsed newtypes: a value of one of these types is valid.
 
+use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +52,13 @@ impl DeviceId {
     }
 }
 
+/// Equal, ordered and hashed like its text, so that maps find it by that.
+impl Borrow<str> for DeviceId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for DeviceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -79,6 +89,32 @@ impl From<DeviceId> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeviceKey(pub u32);
+
+/// A map by device. Keys are given out by us, one after another: nobody can
+/// choose them so that they collide, and hashing them may cost next to nothing.
+pub type DeviceKeyMap<V> = HashMap<DeviceKey, V, BuildHasherDefault<DeviceKeyHasher>>;
+
+/// Hashes a [`DeviceKey`] by one multiplication, which spreads its lowest bits
+/// over the highest.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeviceKeyHasher(u64);
+
+impl Hasher for DeviceKeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32((*byte).into());
+        }
+    }
+
+    fn write_u32(&mut self, key: u32) {
+        // 2^64 over the golden ratio, made odd.
+        self.0 = (self.0 ^ u64::from(key)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
 
 /// A socket's number on its strip: 1 to [`SOCKET_MAX`]; 0 is the whole strip.
 #[derive(

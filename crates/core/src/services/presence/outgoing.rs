@@ -1,10 +1,8 @@
 //! What this node heard and the others have not been told yet.
 
-use std::collections::HashMap;
-
 use super::record::Record;
 use crate::clock::Timestamp;
-use crate::ids::DeviceKey;
+use crate::ids::{DeviceKey, DeviceKeyMap};
 
 /// Beyond this many signs and records, what waits is handed to the log at
 /// once: more never waits.
@@ -16,7 +14,7 @@ pub(super) const WAITING_MAX: usize = 8_192;
 pub(super) struct Outgoing {
     records: Vec<Record>,
     signs: Vec<(DeviceKey, Timestamp)>,
-    places: HashMap<DeviceKey, usize>,
+    places: DeviceKeyMap<usize>,
 }
 
 impl Outgoing {

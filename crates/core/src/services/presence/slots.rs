@@ -1,6 +1,5 @@
 //! One device's place: what a message touches, and what a change locks.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use crate::clock::{Instant, Timestamp};
 use crate::device::Device;
 use crate::event::Event;
-use crate::ids::DeviceKey;
+use crate::ids::{DeviceKey, DeviceKeyMap};
 use crate::presence::{Life, Machine, Presence, PresenceReason, PresenceState};
 
 /// "Not yet" in [`Slot::heard_ms`] and [`Slot::seen_ms`].
@@ -18,7 +17,7 @@ const NEVER_SEEN_MS: i64 = i64::MIN;
 /// Every device's place.
 #[derive(Debug, Default)]
 pub(super) struct Slots {
-    by_key: RwLock<HashMap<DeviceKey, Arc<Slot>>>,
+    by_key: RwLock<DeviceKeyMap<Arc<Slot>>>,
 }
 
 /// One device's place.

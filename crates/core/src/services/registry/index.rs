@@ -1,10 +1,10 @@
 //! Every device in memory, by key and by id.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::device::{Device, DeviceState};
-use crate::ids::{DeviceId, DeviceKey};
+use crate::ids::{DeviceId, DeviceKey, DeviceKeyMap};
 use crate::ports::{DeviceAccess, StoredDevice};
 
 /// One device in the index.
@@ -18,8 +18,9 @@ pub(super) struct Entry {
 /// All devices that are not deleted.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    by_key: HashMap<DeviceKey, Entry>,
-    by_id: BTreeMap<DeviceId, DeviceKey>,
+    by_key: DeviceKeyMap<Entry>,
+    by_id: HashMap<DeviceId, DeviceKey>,
+    in_order: BTreeSet<DeviceId>,
     /// Ids of devices that were deleted and not added again.
     buried: HashSet<DeviceId>,
     pending: usize,
@@ -60,6 +61,10 @@ impl Index {
         self.by_key.get(self.by_id.get(id)?)
     }
 
+    pub(super) fn by_name(&self, name: &str) -> Option<&Entry> {
+        self.by_key.get(self.by_id.get(name)?)
+    }
+
     pub(super) fn by_id_mut(&mut self, id: &DeviceId) -> Option<&mut Entry> {
         self.by_key.get_mut(self.by_id.get(id)?)
     }
@@ -68,9 +73,9 @@ impl Index {
     pub(super) fn after(&self, after: Option<&DeviceId>) -> impl Iterator<Item = &Entry> {
         use std::ops::Bound::{Excluded, Unbounded};
         let start = after.map_or(Unbounded, Excluded);
-        self.by_id
+        self.in_order
             .range::<DeviceId, _>((start, Unbounded))
-            .filter_map(|(_, key)| self.by_key.get(key))
+            .filter_map(|id| self.by_id(id))
     }
 
     /// Takes over what the store holds, unless the index is newer, and
@@ -102,6 +107,7 @@ impl Index {
             self.buried.remove(&device.id);
             self.pending += usize::from(device.state == DeviceState::Pending);
             self.by_id.insert(device.id.clone(), device.key);
+            self.in_order.insert(device.id.clone());
             let entry = Entry {
                 device: Arc::new(device),
                 access,
@@ -116,6 +122,7 @@ impl Index {
         let entry = self.by_key.remove(&key)?;
         if self.by_id.get(&entry.device.id) == Some(&key) {
             self.by_id.remove(&entry.device.id);
+            self.in_order.remove(&entry.device.id);
         }
         self.pending -= usize::from(entry.device.state == DeviceState::Pending);
         Some(entry)

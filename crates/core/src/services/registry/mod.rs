@@ -118,6 +118,12 @@ impl Registry {
         self.read().by_id(id).map(|entry| entry.device.clone())
     }
 
+    /// The device whose id is `name`, which may be any text.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<Arc<Device>> {
+        self.read().by_name(name).map(|entry| entry.device.clone())
+    }
+
     /// The device with this key, unless deleted; in the inbox too.
     #[must_use]
     pub fn by_key(&self, key: DeviceKey) -> Option<Arc<Device>> {
