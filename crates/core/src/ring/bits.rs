@@ -9,25 +9,35 @@ pub(super) struct BitWriter {
 }
 
 impl BitWriter {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            used: 0,
+        }
+    }
+
     /// Appends the low `count` bits of `value`, highest first.
     pub(super) fn put(&mut self, value: u64, count: u32) {
         let mut left = count;
-        while left > 0 {
-            if self.used == 0 {
-                if self.bytes.len() == self.bytes.capacity() {
-                    // Small steps: there is one of these per device.
-                    self.bytes.reserve_exact(32);
-                }
-                self.bytes.push(0);
-            }
+        if self.used > 0
+            && let Some(last) = self.bytes.last_mut()
+        {
             let room = 8 - self.used;
             let take = room.min(left);
             let part = (value >> (left - take)) & ((1 << take) - 1);
-            if let Some(last) = self.bytes.last_mut() {
-                *last |= part.to_le_bytes()[0] << (room - take);
-            }
+            *last |= part.to_le_bytes()[0] << (room - take);
             self.used = (self.used + take) % 8;
             left -= take;
+        }
+        if left > 0 {
+            let rest = (value << (64 - left)).to_be_bytes();
+            let rest = &rest[..left.div_ceil(8) as usize];
+            if self.bytes.capacity() - self.bytes.len() < rest.len() {
+                // Small steps: there is one of these per device.
+                self.bytes.reserve_exact(32);
+            }
+            self.bytes.extend_from_slice(rest);
+            self.used = left % 8;
         }
     }
 

@@ -1,14 +1,21 @@
 //! A run of samples as differences: of a regular series, a sample takes three
 //! to four bytes.
 
+use std::ops::RangeInclusive;
+
 use super::bits::{BitReader, BitWriter, Size};
 use crate::clock::Timestamp;
 use crate::ports::hot::RingSample;
 use crate::sample::Values;
 use crate::varint::{self, Reader, unzigzag, zigzag};
 
+/// The most that what stands before the samples of a written run takes, bytes.
+const HEADER_MAX: usize = 25;
 /// Measurements in a sample.
 const COLUMNS: usize = 5;
+/// What the first sample of a run takes, about, and each further one, bytes.
+const FIRST_BYTES: usize = 24;
+const NEXT_BYTES: usize = 6;
 /// The least that a sample takes: one bit each for its time and its mask.
 const SAMPLE_BITS_MIN: usize = 2;
 const POWER: usize = 0;
@@ -96,9 +103,17 @@ impl Tail {
         }
     }
 
+    /// Appends it in the form that [`Block::read`] reads.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        write(self.count, self.first..=self.last, self.bits.bytes(), out);
+    }
+
     /// A run of `samples`, which are in order.
     pub(super) fn of(samples: &[RingSample]) -> Self {
-        let mut tail = Self::default();
+        let mut tail = Self {
+            bits: BitWriter::with_capacity(FIRST_BYTES + NEXT_BYTES * samples.len()),
+            ..Self::default()
+        };
         for sample in samples {
             tail.push(sample);
         }
@@ -113,11 +128,7 @@ impl Block {
 
     /// Appends it in the form that [`Block::read`] reads.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let span = self.last.since(self.first).as_millis();
-        varint::put(out, self.count.into());
-        varint::put_signed(out, self.first.as_millis());
-        varint::put(out, u64::try_from(span).unwrap_or(u64::MAX));
-        out.extend_from_slice(&self.bits);
+        write(self.count, self.first..=self.last, &self.bits, out);
     }
 
     /// Reads what [`Block::write`] wrote; `None` where that cannot be.
@@ -141,6 +152,15 @@ impl Block {
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>() + self.bits.len()
     }
+}
+
+fn write(count: u32, times: RangeInclusive<Timestamp>, bits: &[u8], out: &mut Vec<u8>) {
+    let span = times.end().since(*times.start()).as_millis();
+    out.reserve(HEADER_MAX + bits.len());
+    varint::put(out, count.into());
+    varint::put_signed(out, times.start().as_millis());
+    varint::put(out, u64::try_from(span).unwrap_or(u64::MAX));
+    out.extend_from_slice(bits);
 }
 
 fn decode(bits: &[u8], first: Timestamp, count: u32) -> impl Iterator<Item = RingSample> + '_ {

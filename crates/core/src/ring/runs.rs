@@ -14,7 +14,7 @@ pub fn run(mut samples: Vec<RingSample>) -> Vec<u8> {
     samples.dedup_by_key(|sample| sample.ts);
     let mut bytes = Vec::new();
     if !samples.is_empty() {
-        Tail::of(&samples).close().write(&mut bytes);
+        Tail::of(&samples).write(&mut bytes);
     }
     bytes
 }
