@@ -1,11 +1,11 @@
 //! What waits to be written, within bounds.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use dormouse_core::clock::Timestamp;
 use dormouse_core::command::Command;
 use dormouse_core::event::Event;
-use dormouse_core::ids::DeviceKey;
+use dormouse_core::ids::{DeviceKey, DeviceKeyMap};
 use dormouse_core::sample::Sample;
 
 /// Samples that wait while Redis is away or slow (about 15 MB); beyond it the
@@ -28,7 +28,7 @@ pub(super) enum Put {
 pub(super) struct Buffers {
     puts: VecDeque<Put>,
     samples: usize,
-    pub(super) seen: HashMap<DeviceKey, Timestamp>,
+    pub(super) seen: DeviceKeyMap<Timestamp>,
     pub(super) shows: VecDeque<Command>,
     pub(super) events: VecDeque<Event>,
     /// How many rounds of writing have begun.

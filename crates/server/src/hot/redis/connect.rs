@@ -7,7 +7,8 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult,
+    ServerErrorKind, Value,
 };
 
 use super::OpenError;
@@ -98,21 +99,18 @@ impl Conn {
     ///
     /// # Errors
     /// When the server cannot be reached; then nobody knows which were run.
-    pub(super) async fn send(&mut self, commands: &[Cmd]) -> RedisResult<Vec<RedisResult<Value>>> {
+    pub(super) async fn send(
+        &mut self,
+        commands: &Pipeline,
+    ) -> RedisResult<Vec<RedisResult<Value>>> {
         match self {
-            Self::Single(connection) => {
-                let mut pipeline = redis::Pipeline::with_capacity(commands.len());
-                for command in commands {
-                    pipeline.add_command(command.clone());
-                }
-                pipeline.ignore_errors().query_async(connection).await
-            }
+            Self::Single(connection) => commands.query_async(connection).await,
             Self::Cluster(connection) => {
-                let one = |command: &Cmd| {
-                    let (mut connection, command) = (connection.clone(), command.clone());
-                    async move { command.query_async::<Value>(&mut connection).await }
+                let one = async |command: &Cmd| {
+                    let mut connection = connection.clone();
+                    command.query_async::<Value>(&mut connection).await
                 };
-                let answers = join_all(commands.iter().map(one)).await;
+                let answers = join_all(commands.cmd_iter().map(one)).await;
                 match answers
                     .iter()
                     .find_map(|it| it.as_ref().err().filter(|e| is_down(e)))
@@ -165,6 +163,17 @@ impl Conn {
         };
         Ok(Server::read(&text))
     }
+}
+
+/// `commands` as [`Conn::send`] takes them.
+pub(super) fn pipeline(commands: impl IntoIterator<Item = Cmd>) -> Pipeline {
+    let commands = commands.into_iter();
+    let mut pipeline = Pipeline::with_capacity(commands.size_hint().0);
+    for command in commands {
+        pipeline.add_command(command);
+    }
+    pipeline.ignore_errors();
+    pipeline
 }
 
 /// What a server says of itself.

@@ -11,7 +11,7 @@ use dormouse_core::ports::PortError;
 use dormouse_core::ports::hot::{HotState, Latest, RING_MS, Recent};
 use dormouse_core::ring;
 use dormouse_core::sample::Sample;
-use redis::{Cmd, Value};
+use redis::Value;
 
 use super::buffers::Put;
 use super::link::Link;
@@ -84,7 +84,7 @@ impl HotState for RedisHot {
                 command
             }));
         }
-        let mut answers = self.link.ask(&commands).await?.into_iter();
+        let mut answers = self.link.ask(commands).await?.into_iter();
         devices
             .iter()
             .zip(asked)
@@ -109,8 +109,8 @@ impl HotState for RedisHot {
         owner.arg(self.writer.keys.latest(&found.id)).arg("key");
         let mut runs = redis::cmd("LRANGE");
         runs.arg(self.writer.keys.ring(&found.id)).arg(0).arg(-1);
-        let commands: [Cmd; 2] = [owner, runs];
-        let mut answers = self.link.ask(&commands).await?.into_iter();
+        let commands = vec![owner, runs];
+        let mut answers = self.link.ask(commands).await?.into_iter();
         let mut next = || answers.next().unwrap_or(Value::Nil);
         let owner: Option<u32> = redis::from_redis_value(next()).map_err(bad)?;
         if owner != Some(device.0) {

@@ -77,7 +77,7 @@ impl CommandIndex for RedisIndex {
                 command
             })
             .collect();
-        let answers = self.link.ask(&commands).await?;
+        let answers = self.link.ask(commands).await?;
         let mut admitted = vec![Ok(()); devices.len()];
         for (places, answer) in places.into_values().zip(answers) {
             let waits: Vec<u64> = read(answer)?;
@@ -102,7 +102,7 @@ impl CommandIndex for RedisIndex {
             command.arg(at.as_millis()).arg(id.to_string());
         }
         let commands: Vec<_> = shards.into_values().collect();
-        self.link.ask(&commands).await?;
+        self.link.ask(commands).await?;
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl CommandIndex for RedisIndex {
             let commands: Vec<_> = (shard..shard + some)
                 .map(|shard| self.take(shard, before, each))
                 .collect();
-            for answer in self.link.ask(&commands).await? {
+            for answer in self.link.ask(commands).await? {
                 let ids: Vec<String> = read(answer)?;
                 // Nobody else writes here; what is no id is of no use to anybody.
                 claimed.extend(ids.iter().filter_map(|id| CommandId::parse(id).ok()));

@@ -25,20 +25,25 @@ impl Keys {
         format!("{}{rest}", self.0)
     }
 
+    /// Made for every device again and again: without the cost of formatting.
+    fn of_device(&self, kind: &str, device: &DeviceId) -> String {
+        [&*self.0, kind, ":{", device.as_str(), "}"].concat()
+    }
+
     pub(super) fn ring(&self, device: &DeviceId) -> String {
-        format!("{}ring:{{{device}}}", self.0)
+        self.of_device("ring", device)
     }
 
     pub(super) fn latest(&self, device: &DeviceId) -> String {
-        format!("{}latest:{{{device}}}", self.0)
+        self.of_device("latest", device)
     }
 
     pub(super) fn last_seen(&self, device: &DeviceId) -> String {
-        format!("{}lastSeen:{{{device}}}", self.0)
+        self.of_device("lastSeen", device)
     }
 
     pub(super) fn events(&self, device: &DeviceId) -> String {
-        format!("{}events:{{{device}}}", self.0)
+        self.of_device("events", device)
     }
 
     pub(super) fn rate(&self, device: DeviceKey) -> String {

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dormouse_core::ports::PortError;
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::OpenError;
-use super::connect::{Conn, explain, is_down};
+use super::connect::{Conn, explain, is_down, pipeline};
 use super::keys::Keys;
 use super::marks::Marks;
 use super::settings::Target;
@@ -123,16 +123,20 @@ impl Link {
     ///
     /// # Errors
     /// When Redis cannot be reached now: at once, or after [`PATIENCE`].
-    pub(super) async fn run(&self, commands: &[Cmd]) -> Result<Vec<RedisResult<Value>>, PortError> {
+    pub(super) async fn run(
+        &self,
+        commands: Vec<Cmd>,
+    ) -> Result<Vec<RedisResult<Value>>, PortError> {
         if commands.is_empty() {
             return Ok(Vec::new());
         }
+        let commands = pipeline(commands);
         let (mut conn, generation) = {
             let current = lock(&self.current);
             let conn = current.conn.clone().ok_or_else(|| current.unavailable())?;
             (conn, current.generation)
         };
-        let outcome = tokio::time::timeout(PATIENCE, send(&mut conn, commands)).await;
+        let outcome = tokio::time::timeout(PATIENCE, send(&mut conn, &commands)).await;
         let outcome = outcome.unwrap_or_else(|_| Err((ErrorKind::Io, "no answer in time").into()));
         match outcome {
             Ok(answers) => {
@@ -152,7 +156,7 @@ impl Link {
     ///
     /// # Errors
     /// When Redis cannot be reached, or refuses one of them.
-    pub(super) async fn ask(&self, commands: &[Cmd]) -> Result<Vec<Value>, PortError> {
+    pub(super) async fn ask(&self, commands: Vec<Cmd>) -> Result<Vec<Value>, PortError> {
         let answers = self.run(commands).await?;
         let answers: RedisResult<Vec<Value>> = answers.into_iter().collect();
         answers.map_err(PortError::unavailable)
@@ -294,7 +298,7 @@ pub(super) const fn reconnecting() -> Backoff {
 }
 
 /// Runs `commands`; scripts that the server does not know it learns first.
-async fn send(conn: &mut Conn, commands: &[Cmd]) -> RedisResult<Vec<RedisResult<Value>>> {
+async fn send(conn: &mut Conn, commands: &Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
     let mut answers = conn.send(commands).await?;
     let unknown = |answer: &RedisResult<Value>| {
         let error = answer.as_ref().err();
@@ -305,7 +309,9 @@ async fn send(conn: &mut Conn, commands: &[Cmd]) -> RedisResult<Vec<RedisResult<
         .collect();
     if !again.is_empty() {
         conn.load_scripts().await?;
-        let commands: Vec<Cmd> = again.iter().map(|at| commands[*at].clone()).collect();
+        let commands = commands.cmd_iter().zip(&answers);
+        let commands = commands.filter(|(_, answer)| unknown(answer));
+        let commands = pipeline(commands.map(|(command, _)| command.clone()));
         for (at, answer) in again.into_iter().zip(conn.send(&commands).await?) {
             answers[at] = answer;
         }

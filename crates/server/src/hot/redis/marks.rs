@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rand::Rng as _;
 use redis::{Cmd, RedisResult, Value};
 
-use super::connect::Conn;
+use super::connect::{Conn, pipeline};
 use super::keys::{Keys, MARKS};
 
 /// The marks as they were last. The first node to come sets them.
@@ -39,9 +39,8 @@ impl Marks {
     /// Whether marks that were there are gone, or others' now.
     pub(super) async fn compare(&self, conn: &mut Conn) -> RedisResult<bool> {
         let fresh = fresh();
-        let commands: Vec<_> = (0..MARKS)
-            .map(|number| mark(&self.keys.mark(number), &fresh))
-            .collect();
+        let commands = (0..MARKS).map(|number| mark(&self.keys.mark(number), &fresh));
+        let commands = pipeline(commands);
         let answers: RedisResult<Vec<Value>> = conn.send(&commands).await?.into_iter().collect();
         let mut lost = false;
         let mut marks = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -43,7 +43,7 @@ impl Redis {
     /// Does all that will be done, on keys of nobody.
     pub(super) async fn try_rights(&self) -> Result<(), OpenError> {
         let commands = self.everything();
-        let answers = self.link.run(&commands).await.map_err(|error| OpenError {
+        let answers = self.link.run(commands).await.map_err(|error| OpenError {
             setting: "hot.url".to_owned(),
             problem: format!("led to Redis, which then did not answer: {error:?}"),
         })?;

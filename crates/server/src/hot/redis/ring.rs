@@ -1,15 +1,16 @@
 //! Rings and latest readings as Redis has them: short runs are appended, and
 //! merged into long ones when there are many.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::VecDeque;
+use std::fmt;
 
 use dormouse_core::clock::Timestamp;
-use dormouse_core::ids::{DeviceId, DeviceKey, SocketId};
+use dormouse_core::ids::{DeviceId, DeviceKey, DeviceKeyMap, SocketId};
 use dormouse_core::ports::PortError;
-use dormouse_core::ports::hot::{Latest, RING_MS, RingSample};
+use dormouse_core::ports::hot::{Latest, RING_MS};
 use dormouse_core::ring;
 use dormouse_core::sample::{Sample, Values};
-use redis::Cmd;
+use redis::{Cmd, RedisWrite as _};
 
 use super::buffers::Put;
 use super::writer::Writer;
@@ -22,6 +23,8 @@ pub(super) const LATEST_TTL_MS: i64 = 35 * 24 * 60 * 60 * 1000;
 const RUNS_MAX: usize = 4_096;
 /// Short runs are merged when there are about this many.
 const SHORT_RUNS: u64 = 32;
+/// To how many rings one round trip appends.
+const RINGS_AT_ONCE: usize = 1_000;
 /// How many rings are read and merged in one round trip.
 const MERGES_AT_ONCE: usize = 100;
 /// Long runs that a ring is taken to have before it was looked at.
@@ -31,26 +34,11 @@ const LONG_RUNS: u64 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Rings {
     /// By device: its name, and from how many runs on they are merged.
-    known: HashMap<DeviceKey, (DeviceId, u64)>,
+    known: DeviceKeyMap<(DeviceId, u64)>,
 }
 
-#[derive(Default)]
-struct News {
-    totals: Vec<RingSample>,
-    latest: BTreeMap<SocketId, Sample>,
-}
-
-impl News {
-    fn add(&mut self, samples: &[Sample]) {
-        self.totals.extend(ring::totals(samples));
-        for sample in samples {
-            let newest = self.latest.entry(sample.socket).or_insert(*sample);
-            if newest.ts < sample.ts {
-                *newest = *sample;
-            }
-        }
-    }
-}
+/// What came of one device: its samples, in order of arrival.
+type News<'a> = [(DeviceKey, &'a [Sample])];
 
 impl Rings {
     /// Writes `puts`, in order.
@@ -60,21 +48,43 @@ impl Rings {
     pub(super) async fn write(
         &mut self,
         writer: &Writer,
-        puts: impl Iterator<Item = &Put>,
+        puts: &VecDeque<Put>,
     ) -> Result<(), PortError> {
-        let mut news: BTreeMap<DeviceKey, News> = BTreeMap::new();
-        let mut forgotten = Vec::new();
-        for put in puts {
-            match put {
-                Put::Samples(device, samples) => news.entry(*device).or_default().add(samples),
-                Put::Forget(device) => {
-                    news.remove(device);
-                    forgotten.extend(self.known.remove(device).map(|(id, _)| (*device, id)));
-                }
+        let mut forgotten = DeviceKeyMap::default();
+        for (at, put) in puts.iter().enumerate() {
+            if let Put::Forget(device) = put {
+                forgotten.insert(*device, at);
             }
         }
+        self.forget(writer, forgotten.keys()).await?;
+        let news = puts.iter().enumerate().filter_map(|(at, put)| match put {
+            Put::Samples(device, samples) => {
+                let is_left = forgotten
+                    .get(device)
+                    .is_none_or(|forgotten| *forgotten < at);
+                is_left.then_some((*device, &**samples))
+            }
+            Put::Forget(_) => None,
+        });
+        let mut news: Vec<_> = news.collect();
+        // Stable, so that a device's samples stay in the order of their arrival.
+        news.sort_by_key(|(device, _)| *device);
+        let by_device: Vec<_> = news.chunk_by(|a, b| a.0 == b.0).collect();
+        for some in by_device.chunks(RINGS_AT_ONCE) {
+            self.append(writer, some).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget(
+        &mut self,
+        writer: &Writer,
+        devices: impl Iterator<Item = &DeviceKey>,
+    ) -> Result<(), PortError> {
+        let known = devices.filter_map(|key| Some((*key, self.known.get(key)?.0.clone())));
+        let known: Vec<_> = known.collect();
         // A name that another device has by now is that one's.
-        let commands: Vec<Cmd> = forgotten
+        let commands = known
             .iter()
             .filter(|(key, id)| {
                 let now = writer.directory.by_id(id);
@@ -82,11 +92,17 @@ impl Rings {
             })
             .flat_map(|(_, id)| forget(writer, id))
             .collect();
-        if !commands.is_empty() {
-            writer.link.run(&commands).await?;
+        writer.link.run(commands).await?;
+        for (key, _) in known {
+            self.known.remove(&key);
         }
+        Ok(())
+    }
+
+    async fn append(&mut self, writer: &Writer, news: &[&News<'_>]) -> Result<(), PortError> {
         let (mut devices, mut commands) = (Vec::new(), Vec::new());
-        for (device, news) in news {
+        for news in news {
+            let device = news[0].0;
             let Some(found) = writer.directory.by_key(device) else {
                 continue;
             };
@@ -95,7 +111,7 @@ impl Rings {
             commands.push(put(writer, device, &known.0, news));
             devices.push(device);
         }
-        let answers = writer.link.run(&commands).await?;
+        let answers = writer.link.run(commands).await?;
         let mut due = Vec::new();
         for (device, answer) in devices.into_iter().zip(answers) {
             let runs = answer
@@ -127,7 +143,7 @@ impl Rings {
         };
         let reads: Vec<_> = keys.iter().map(ask).collect();
         let mut commands = Vec::new();
-        for ((device, key), answer) in keys.iter().zip(writer.link.run(&reads).await?) {
+        for ((device, key), answer) in keys.iter().zip(writer.link.run(reads).await?) {
             let runs = answer.and_then(|runs| Ok(redis::from_redis_value::<Vec<Vec<u8>>>(runs)?));
             let Ok(runs) = runs else { continue };
             let merged = ring::merge(runs.iter().map(Vec::as_slice));
@@ -137,7 +153,7 @@ impl Rings {
             commands.push(replace(writer, key, &runs, &merged));
         }
         // Another node may have been first: then its merger counts.
-        writer.link.run(&commands).await?;
+        writer.link.run(commands).await?;
         Ok(())
     }
 }
@@ -160,17 +176,30 @@ fn replace(writer: &Writer, key: &str, runs: &[Vec<u8>], merged: &[Vec<u8>]) -> 
     command
 }
 
-fn put(writer: &Writer, device: DeviceKey, id: &DeviceId, news: News) -> Cmd {
+fn put(writer: &Writer, device: DeviceKey, id: &DeviceId, news: &News<'_>) -> Cmd {
     let keys = [writer.keys.ring(id), writer.keys.latest(id)];
     let mut command = writer.scripts.put.on(&keys);
     command.arg(device.0).arg(RING_TTL_MS).arg(LATEST_TTL_MS);
-    command.arg(RUNS_MAX).arg(ring::run(news.totals));
-    for (socket, sample) in news.latest {
-        command
-            .arg(socket.get())
-            .arg(reading(sample.ts, &sample.values));
+    let totals = news.iter().flat_map(|(_, samples)| ring::totals(samples));
+    command.arg(RUNS_MAX).arg(ring::run(totals.collect()));
+    for newest in newest(news) {
+        command.arg(newest.socket.get());
+        command.write_arg_fmt(Reading(newest.ts, &newest.values));
     }
     command
+}
+
+/// The newest sample of each socket; of those with the same time the first.
+fn newest<'a>(news: &News<'a>) -> Vec<&'a Sample> {
+    let mut newest: Vec<&Sample> = Vec::new();
+    for sample in news.iter().flat_map(|(_, samples)| *samples) {
+        match newest.iter_mut().find(|it| it.socket == sample.socket) {
+            Some(known) if known.ts < sample.ts => *known = sample,
+            Some(_) => {}
+            None => newest.push(sample),
+        }
+    }
+    newest
 }
 
 fn forget(writer: &Writer, id: &DeviceId) -> [Cmd; 4] {
@@ -190,17 +219,26 @@ fn forget(writer: &Writer, id: &DeviceId) -> [Cmd; 4] {
 
 /// A reading for people and for [`parse`]: unix ms, 0.1 W, 0.1 V, mA, 0.1 Wh,
 /// 0.01; a dash for what was not measured.
-fn reading(ts: Timestamp, values: &Values) -> String {
-    let narrow = |value: Option<i32>| value.map(i64::from);
-    let columns = [
-        narrow(values.power_dw),
-        narrow(values.voltage_dv),
-        narrow(values.current_ma),
-        values.energy_dwh,
-        narrow(values.power_factor_centi),
-    ];
-    let columns = columns.map(|it| it.map_or_else(|| "-".to_owned(), |it| it.to_string()));
-    format!("{} {}", ts.as_millis(), columns.join(" "))
+struct Reading<'a>(Timestamp, &'a Values);
+
+impl fmt::Display for Reading<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(ts, values) = self;
+        let narrow = |value: Option<i32>| value.map(i64::from);
+        write!(f, "{}", ts.as_millis())?;
+        [
+            narrow(values.power_dw),
+            narrow(values.voltage_dv),
+            narrow(values.current_ma),
+            values.energy_dwh,
+            narrow(values.power_factor_centi),
+        ]
+        .into_iter()
+        .try_for_each(|value| match value {
+            Some(value) => write!(f, " {value}"),
+            None => f.write_str(" -"),
+        })
+    }
 }
 
 /// Reads a field of the latest readings; `None` for what is none.
@@ -237,7 +275,7 @@ mod tests {
             energy_dwh: Some(i64::MAX),
             power_factor_centi: Some(94),
         };
-        let text = reading(ts, &values);
+        let text = Reading(ts, &values).to_string();
         assert_eq!(text, "1767323045123 2053 - -1 9223372036854775807 94");
         let socket = SocketId::parse(2).unwrap();
         assert_eq!(parse("2", &text), Some(Latest { socket, ts, values }));

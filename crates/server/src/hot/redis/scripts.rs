@@ -2,6 +2,10 @@
 
 use redis::{Cmd, Script, ToRedisArgs};
 
+/// Room for the arguments of most calls, and for their bytes.
+const ARGUMENTS: usize = 16;
+const BYTES: usize = 256;
+
 /// A script by its digest, as it is called.
 #[derive(Debug)]
 pub(super) struct Call(Script);
@@ -13,7 +17,8 @@ impl Call {
 
     /// The command that runs it on `keys`; further arguments follow.
     pub(super) fn on(&self, keys: &[impl ToRedisArgs]) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
+        let mut command = Cmd::with_capacity(ARGUMENTS, BYTES);
+        command.arg("EVALSHA");
         command.arg(self.0.get_hash()).arg(keys.len());
         for key in keys {
             command.arg(key);

@@ -1,11 +1,10 @@
 //! [`LastSeen`] on Redis: an index in shards, and one key per device for people.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use dormouse_core::clock::Timestamp;
-use dormouse_core::ids::DeviceKey;
+use dormouse_core::ids::{DeviceKey, DeviceKeyMap};
 use dormouse_core::ports::PortError;
 use dormouse_core::ports::nodes::LastSeen;
 use redis::Cmd;
@@ -37,30 +36,29 @@ impl RedisLastSeen {
 }
 
 /// What keeps `seen`; entries as old as keys may get go by the way.
-pub(super) fn commands(writer: &Writer, seen: &HashMap<DeviceKey, Timestamp>) -> Vec<Cmd> {
-    let mut shards: HashMap<u8, (Cmd, i64)> = HashMap::new();
-    let mut commands = Vec::new();
-    for (device, at) in seen {
-        let shard = shard_of_device(*device);
-        let (command, newest) = shards.entry(shard).or_insert_with(|| {
-            let mut command = redis::cmd("ZADD");
-            command.arg(writer.keys.seen(shard)).arg("GT");
-            (command, i64::MIN)
-        });
-        command.arg(at.as_millis()).arg(device.0);
-        *newest = at.as_millis().max(*newest);
-        if let Some(device) = writer.directory.by_key(*device) {
-            let key = [writer.keys.last_seen(&device.id)];
-            let mut command = writer.scripts.seen.on(&key);
-            command.arg(at.as_millis()).arg(LATEST_TTL_MS);
-            commands.push(command);
+pub(super) fn commands(writer: &Writer, seen: &DeviceKeyMap<Timestamp>) -> Vec<Cmd> {
+    let mut seen: Vec<_> = seen.iter().map(|(device, at)| (*device, *at)).collect();
+    seen.sort_unstable_by_key(|(device, _)| shard_of_device(*device));
+    let mut commands = Vec::with_capacity(seen.len() + 2 * usize::from(SHARDS));
+    for some in seen.chunk_by(|a, b| shard_of_device(a.0) == shard_of_device(b.0)) {
+        let key = writer.keys.seen(shard_of_device(some[0].0));
+        let mut index = redis::cmd("ZADD");
+        index.arg(&key).arg("GT");
+        let mut newest = Timestamp::from_millis(0);
+        for (device, at) in some {
+            index.arg(at.as_millis()).arg(device.0);
+            newest = newest.max(*at);
+            if let Some(device) = writer.directory.by_key(*device) {
+                let key = [writer.keys.last_seen(&device.id)];
+                let mut command = writer.scripts.seen.on(&key);
+                command.arg(at.as_millis()).arg(LATEST_TTL_MS);
+                commands.push(command);
+            }
         }
-    }
-    for (shard, (command, newest)) in shards {
-        commands.push(command);
+        commands.push(index);
         let mut old = redis::cmd("ZREMRANGEBYSCORE");
-        let floor = newest.saturating_sub(LATEST_TTL_MS);
-        old.arg(writer.keys.seen(shard)).arg("-inf").arg(floor);
+        let floor = newest.as_millis().saturating_sub(LATEST_TTL_MS);
+        old.arg(key).arg("-inf").arg(floor);
         commands.push(old);
     }
     commands
@@ -83,7 +81,7 @@ impl LastSeen for RedisLastSeen {
             })
             .collect();
         let mut all = Vec::new();
-        for answer in self.link.ask(&commands).await? {
+        for answer in self.link.ask(commands).await? {
             let pairs: Vec<(u32, f64)> = redis::from_redis_value(answer)
                 .map_err(|error| PortError::Corrupt(error.to_string()))?;
             all.extend(

@@ -1,7 +1,7 @@
 //! What is written behind: taken at once, buffered within bounds, and sent in
 //! pipelined batches, the next when the last one ended.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use dormouse_core::clock::Timestamp;
 use dormouse_core::command::Command;
 use dormouse_core::directory::Directory;
 use dormouse_core::event::Event;
-use dormouse_core::ids::DeviceKey;
+use dormouse_core::ids::{DeviceKey, DeviceKeyMap};
 use dormouse_core::ports::PortError;
 use redis::Cmd;
 use tokio::sync::{Notify, watch};
@@ -23,9 +23,7 @@ use super::scripts::Scripts;
 use super::{events, seen, show};
 
 /// What waits is collected for so long, unless somebody waits for it.
-const LINGER: Duration = Duration::from_millis(20);
-/// How many puts one round trip carries.
-const PUTS_AT_ONCE: usize = 2_000;
+const LINGER: Duration = Duration::from_millis(100);
 /// How many commands to Redis one round trip carries.
 const COMMANDS_AT_ONCE: usize = 1_000;
 /// How long a reader waits for what it wrote before.
@@ -176,26 +174,17 @@ impl Writer {
     }
 
     /// Returns what could not be written.
-    async fn write_puts(&self, mut puts: VecDeque<Put>) -> VecDeque<Put> {
-        let mut rings = self.rings.lock().await;
-        while !puts.is_empty() {
-            let some = puts.len().min(PUTS_AT_ONCE);
-            let written = rings.write(self, puts.range(..some)).await;
-            if written.is_err() {
-                return puts;
-            }
-            puts.drain(..some);
+    async fn write_puts(&self, puts: VecDeque<Put>) -> VecDeque<Put> {
+        match self.rings.lock().await.write(self, &puts).await {
+            Ok(()) => VecDeque::new(),
+            Err(_) => puts,
         }
-        puts
     }
 
-    async fn write_seen(
-        &self,
-        seen: HashMap<DeviceKey, Timestamp>,
-    ) -> HashMap<DeviceKey, Timestamp> {
+    async fn write_seen(&self, seen: DeviceKeyMap<Timestamp>) -> DeviceKeyMap<Timestamp> {
         let commands = seen::commands(self, &seen);
-        match self.send(&commands).await {
-            Ok(()) => HashMap::new(),
+        match self.send(commands).await {
+            Ok(()) => DeviceKeyMap::default(),
             Err(_) => seen,
         }
     }
@@ -205,7 +194,7 @@ impl Writer {
             .iter()
             .flat_map(|command| show::commands(self, command))
             .collect();
-        match self.send(&commands).await {
+        match self.send(commands).await {
             Ok(()) => VecDeque::new(),
             Err(_) => shows,
         }
@@ -216,15 +205,17 @@ impl Writer {
             .iter()
             .flat_map(|event| events::commands(self, event))
             .collect();
-        match self.send(&commands).await {
+        match self.send(commands).await {
             Ok(()) => VecDeque::new(),
             Err(_) => events,
         }
     }
 
     /// Sends in portions; what Redis refuses is counted by the link.
-    async fn send(&self, commands: &[Cmd]) -> Result<(), PortError> {
-        for some in commands.chunks(COMMANDS_AT_ONCE) {
+    async fn send(&self, commands: Vec<Cmd>) -> Result<(), PortError> {
+        let mut commands = commands.into_iter();
+        while commands.len() > 0 {
+            let some = commands.by_ref().take(COMMANDS_AT_ONCE).collect();
             self.link.run(some).await?;
         }
         Ok(())

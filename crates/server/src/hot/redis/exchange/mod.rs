@@ -83,7 +83,7 @@ impl Exchange for RedisExchange {
         let mut command = redis::cmd("XRANGE");
         command.arg(&self.log_key).arg(from).arg("+");
         command.arg("COUNT").arg(limit);
-        let answer = self.link.ask(&[command]).await?.into_iter().next();
+        let answer = self.link.ask(vec![command]).await?.into_iter().next();
         Ok(entries(answer.unwrap_or(Value::Nil)))
     }
 

@@ -146,7 +146,7 @@ impl Speaker {
             });
             commands.push(command);
         }
-        if self.redis.link.run(&commands).await.is_ok() {
+        if self.redis.link.run(commands).await.is_ok() {
             let logged = entries.len() as u64;
             self.spoken.send_modify(|spoken| *spoken += logged);
             return true;
