@@ -104,17 +104,17 @@ impl Arrivals {
     pub(super) fn take(&self, message: Message, ticket: Option<Box<Ticket>>) {
         self.status.received.fetch_add(1, Ordering::Relaxed);
         let received_at = self.parts.clock.now();
-        let Some((id, channel)) = self.parts.topics.split(&message.topic) else {
+        let Some((name, channel)) = self.parts.topics.split(&message.topic) else {
             return self.refuse(&message, ticket);
         };
-        let Ok(id) = DeviceId::parse(id) else {
-            return self.refuse(&message, ticket);
-        };
-        if let Err(ticket) = self.deliver(&id, channel, &message, ticket, received_at) {
+        if let Err(ticket) = self.deliver(name, channel, &message, ticket, received_at) {
+            let Ok(id) = DeviceId::parse(name) else {
+                return self.refuse(&message, ticket);
+            };
             let stranger = Stranger {
                 id,
                 channel,
-                message,
+                message: message.detached(),
                 ticket,
                 received_at,
             };
@@ -127,13 +127,13 @@ impl Arrivals {
     /// knows the device.
     fn deliver(
         &self,
-        id: &DeviceId,
+        name: &str,
         channel: Channel,
         message: &Message,
         ticket: Option<Box<Ticket>>,
         received_at: Timestamp,
     ) -> Result<(), Option<Box<Ticket>>> {
-        let Some(device) = self.parts.registry.by_id(id) else {
+        let Some(device) = self.parts.registry.by_name(name) else {
             return Err(ticket);
         };
         match device.state {
@@ -246,7 +246,7 @@ impl Arrivals {
             ticket,
             received_at,
         } = stranger;
-        let taken = self.deliver(&id, channel, &message, ticket, received_at);
+        let taken = self.deliver(id.as_str(), channel, &message, ticket, received_at);
         if let Err(ticket) = taken {
             self.refuse(&message, ticket);
         }

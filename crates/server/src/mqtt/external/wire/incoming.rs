@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::{v3, v5};
 
@@ -15,8 +14,7 @@ fn message(publish: Publish) -> Result<Incoming, LinkError> {
     }
     Ok(Incoming::Message(Message {
         topic: publish.topic,
-        // The decoder's buffer would stay alive as long as the message.
-        payload: Bytes::copy_from_slice(&publish.payload),
+        payload: publish.payload,
         retained: publish.retain,
         id: publish.packet_id,
     }))

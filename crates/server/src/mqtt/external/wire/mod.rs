@@ -65,13 +65,26 @@ pub(super) struct Welcome {
     pub(super) keep_alive: Option<Duration>,
 }
 
-/// A message from the broker.
+/// A message from the broker; until it is [detached](Message::detached), a
+/// part of what was read with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) topic: ByteString,
     pub(super) payload: Bytes,
     pub(super) retained: bool,
     pub(super) id: Option<NonZeroU16>,
+}
+
+impl Message {
+    /// The same message, for who keeps it: what was read with it would stay in
+    /// memory as long as it does.
+    pub(super) fn detached(self) -> Self {
+        Self {
+            topic: String::from(&*self.topic).into(),
+            payload: Bytes::copy_from_slice(&self.payload),
+            ..self
+        }
+    }
 }
 
 /// What a broker sends us.
