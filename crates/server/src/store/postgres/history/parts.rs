@@ -70,9 +70,11 @@ impl Known {
         let mut missing = Missing(Vec::new());
         for (table, times) in wanted {
             let span_ms = span_days(table) * DAY_MS;
+            let mut last = None;
             for ts in times {
                 let part = (table, ts.as_millis().div_euclid(span_ms));
-                if !known.contains(&part) && missing.0.last() != Some(&part) {
+                // Neighbours are mostly of one part.
+                if last.replace(part) != Some(part) && !known.contains(&part) {
                     missing.0.push(part);
                 }
             }
