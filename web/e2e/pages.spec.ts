@@ -3,6 +3,7 @@
 import { expect, type Page, test } from '@playwright/test'
 import { devices, idAt, NOW, sample } from './fake/fleet'
 import { type Fake, fakeServer, json, ORIGIN, problem } from './fake/server'
+import { health } from './fake/system'
 
 const STRIP = devices[8]?.deviceId ?? ''
 const OFFLINE = devices[5]?.deviceId ?? ''
@@ -185,12 +186,19 @@ test('the language can be changed and is remembered', async ({ page }) => {
 
 test('at phone width nothing is wider than the screen', async ({ page }) => {
   await page.setViewportSize({ width: 360, height: 740 })
-  await open(page, '/')
-  for (const path of ['/', '/devices', `/devices/${STRIP}`, '/inbox', '/events', '/system']) {
-    await page.goto(ORIGIN + path)
-    await page.getByRole('heading', { level: 1 }).waitFor()
-    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
-    expect([path, Math.max(0, overflow)]).toEqual([path, 0])
+  const fake = await open(page, '/')
+  const trouble = health({ down: { redis: 'connection refused', emqx: 'HTTP 401; 3 devices wait' } })
+  fake.answers.set('GET /health', (route) => json(route, trouble.body, trouble.status))
+  for (const language of ['zh', 'en']) {
+    await page.evaluate((chosen) => {
+      localStorage.setItem('dormouse.language', chosen)
+    }, language)
+    for (const path of ['/', '/devices', `/devices/${STRIP}`, '/inbox', '/events', '/system']) {
+      await page.goto(ORIGIN + path)
+      await page.getByRole('heading', { level: 1 }).waitFor()
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
+      expect([language, path, Math.max(0, overflow)]).toEqual([language, path, 0])
+    }
   }
   await page.getByRole('navigation').getByRole('link', { name: 'Devices' }).click()
   await expect(page.getByRole('heading', { level: 1, name: 'Devices' })).toBeVisible()
