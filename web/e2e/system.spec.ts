@@ -53,6 +53,16 @@ test('while the database is away, what was known stays and the detour shows', as
   await expect(page.getByRole('article', { name: /dormouse-2/ })).toContainText('Not known now')
 })
 
+test('messages that the database refused are counted and explained', async ({ page }) => {
+  await open(page, '/system', (fake) => {
+    isHow(fake, health({ intake: { aside: 3 } }))
+  })
+  const way = page.getByRole('region', { name: 'Way in' })
+  await expect(way).toContainText(/Messages put aside\s*3/)
+  await expect(way).toContainText('refused_messages')
+  await expect(page.getByText('Works with limits')).toBeVisible()
+})
+
 test('a server that is gone leaves the last report, marked as old', async ({ page }) => {
   const fake = await open(page, '/system')
   await expect(page.getByText('Everything works')).toBeVisible()

@@ -41,7 +41,7 @@ export function health({ down = {}, intake = {} }: Trouble = {}) {
       db: 'db' in down ? 'down' : 'ok',
       parts,
       intake: {
-        way: 'direct', waiting: 14, journalUsedBytes: 0, journalCapacityBytes: 67_108_864, journalFull: false, ...intake,
+        way: 'direct', waiting: 14, aside: 0, journalUsedBytes: 0, journalCapacityBytes: 67_108_864, journalFull: false, ...intake,
       },
       instance: 'x7Qm2W',
     },

@@ -1429,6 +1429,12 @@ export interface components {
             waiting?: number | null;
             /**
              * Format: int64
+             * @description Messages that the database refused for what they are and that are put
+             *     aside in it, whichever node had them, as counted last.
+             */
+            aside: number;
+            /**
+             * Format: int64
              * @description Bytes in the journal that are not in the database yet.
              */
             journalUsedBytes: number;

@@ -14,7 +14,7 @@ const report = (parts: Record<string, Part>, intake: Partial<HealthReport['intak
   db: 'ok',
   parts,
   intake: {
-    way: 'direct', waiting: 0, journalUsedBytes: 0, journalCapacityBytes: 1_000, journalFull: false, ...intake,
+    way: 'direct', waiting: 0, aside: 0, journalUsedBytes: 0, journalCapacityBytes: 1_000, journalFull: false, ...intake,
   },
 })
 
@@ -89,6 +89,8 @@ describe('nodes', () => {
     expect(limited({ ...none, lost: [node('a-1')] })).toBe('limited')
     expect(limited({ ...none, items: [node('c-1', { down: ['redis'] })] })).toBe('limited')
     expect(siteGravity(report({ db: part({ state: 'down' }) }), rows)).toBe('down')
+    expect(siteGravity(report({}, { aside: 2 }), [])).toBe('limited')
+    expect(gravityOf(report({}, { aside: 2 })), 'it is no outage').toBe('ok')
   })
 
   test('the one that answers is known, and the one whose health it is', () => {

@@ -123,10 +123,11 @@ export function nodeRows(nodes: SiteNodes): NodeRow[] {
     .sort((a, b) => a.name.localeCompare(b.name) || a.own.localeCompare(b.own))
 }
 
-/** How the whole site is: what another node lacks is a limit, too. */
+/** How the whole site is: what another node lacks, or what the database has refused, is a limit, too. */
 export function siteGravity(report: HealthReport, rows: readonly NodeRow[]): Gravity {
   const own = gravityOf(report)
-  return own === 'ok' && rows.some(({ isLost, node }) => isLost || node.down.length > 0) ? 'limited' : own
+  const isLimited = report.intake.aside > 0 || rows.some(({ isLost, node }) => isLost || node.down.length > 0)
+  return own === 'ok' && isLimited ? 'limited' : own
 }
 
 /** The node whose health a report is, where several serve the site. */

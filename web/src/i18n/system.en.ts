@@ -52,6 +52,8 @@ export default {
     detour: 'The database does not take messages: they are safe in this node\'s journal and are brought in when it does.',
   },
   waiting: 'Messages waiting',
+  aside: 'Messages put aside',
+  asideHint: 'The database refused them for what they are. They are kept in its table refused_messages, each with the reason; have them tried again once it is mended.',
   journalUsed: 'Journal',
   ofCapacity: '{used} of {capacity} ({percent})',
   journalHigh: 'The database does not keep up.',

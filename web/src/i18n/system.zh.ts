@@ -52,6 +52,8 @@ const system: typeof en = {
     detour: '数据库暂不接收消息：消息已安全存入本节点的本地缓冲，恢复后自动写入。',
   },
   waiting: '等待写入的消息',
+  aside: '搁置的消息',
+  asideHint: '数据库因内容拒绝了这些消息。它们连同原因保存在表 refused_messages 中；排除原因后可让系统重试。',
   journalUsed: '本地缓冲',
   ofCapacity: '{used} / {capacity}（{percent}）',
   journalHigh: '数据库写入跟不上。',

@@ -77,6 +77,9 @@ pub struct IntakeReport {
     /// Messages since the start that are not in the database yet; `null` where
     /// only their bytes are counted.
     pub waiting: Option<u64>,
+    /// Messages that the database refused for what they are and that are put
+    /// aside in it, whichever node had them, as counted last.
+    pub aside: u64,
     /// Bytes in the journal that are not in the database yet.
     pub journal_used_bytes: u64,
     /// The journal's size, bytes.
@@ -244,6 +247,7 @@ mod tests {
             intake: Box::new(|| IntakeReport {
                 way: Way::Detour,
                 waiting: Some(12),
+                aside: 3,
                 journal_used_bytes: 4_096,
                 journal_capacity_bytes: 65_536,
                 journal_full: false,
@@ -271,7 +275,7 @@ mod tests {
         );
         assert_eq!(
             report["intake"],
-            json!({"way": "detour", "waiting": 12, "journalUsedBytes": 4_096,
+            json!({"way": "detour", "waiting": 12, "aside": 3, "journalUsedBytes": 4_096,
                 "journalCapacityBytes": 65_536, "journalFull": false})
         );
         assert_eq!(report["instance"], "x7");

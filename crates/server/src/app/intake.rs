@@ -47,8 +47,8 @@ impl IntakeWork {
 
     /// The way that messages take, for people.
     pub(super) fn report(&self, journal: &JournalStats) -> IntakeReport {
-        let (way, waiting) = match self {
-            Self::Drain(_) => (Way::Journal, None),
+        let (way, waiting, aside) = match self {
+            Self::Drain(_) => (Way::Journal, None, 0),
             Self::Commit(committer) => {
                 let figures = committer.figures();
                 let in_memory = u64::try_from(figures.waiting).unwrap_or(u64::MAX);
@@ -58,12 +58,13 @@ impl IntakeWork {
                 } else {
                     Way::Detour
                 };
-                (way, Some(in_memory.saturating_add(behind)))
+                (way, Some(in_memory.saturating_add(behind)), figures.aside)
             }
         };
         IntakeReport {
             way,
             waiting,
+            aside,
             journal_used_bytes: journal.used,
             journal_capacity_bytes: journal.capacity,
             journal_full: journal.full,
