@@ -207,8 +207,15 @@ impl Committer {
     pub async fn look_aside(&self) -> Result<(), PortError> {
         if self.lane.backlog().mode == Mode::Direct {
             for entry in self.store.wanted_again(AGAIN_MAX).await? {
-                if !self.try_again(entry).await? {
-                    break;
+                match self.try_again(&entry).await {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    // Another node may have taken it up meanwhile.
+                    Err(error) => {
+                        if self.store.wanted_again(AGAIN_MAX).await?.contains(&entry) {
+                            return Err(error);
+                        }
+                    }
                 }
             }
         }
@@ -219,17 +226,17 @@ impl Committer {
 
     /// Keeps one message that was put aside, or says anew why it is refused;
     /// `false` where it is not the time.
-    async fn try_again(&self, bytes: Box<[u8]>) -> Result<bool, PortError> {
+    async fn try_again(&self, bytes: &[u8]) -> Result<bool, PortError> {
         let flight = self.flight.lock().await;
         // What is in doubt is told by the versions of inboxes.
         if flight.doubt.is_some() || !flight.batch.entries.is_empty() {
             return Ok(false);
         }
-        let Some(entry) = Entry::decode(&bytes) else {
+        let Some(entry) = Entry::decode(bytes) else {
             return Ok(true);
         };
         let mut besides = Besides {
-            reclaimed: vec![bytes],
+            reclaimed: vec![bytes.into()],
             ..Besides::default()
         };
         // Whether it was made is told by what is no longer aside.

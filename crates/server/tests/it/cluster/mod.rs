@@ -5,6 +5,7 @@ mod guarded;
 mod kinds;
 mod lamp;
 mod outages;
+mod refusals;
 mod soak;
 mod starts;
 
