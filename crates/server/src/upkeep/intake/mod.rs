@@ -28,7 +28,7 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// How often messages that the database refused are counted, and those tried
 /// again that a person wants tried again.
-const LOOK_ASIDE: Duration = Duration::from_secs(15);
+const LOOK_ASIDE: Duration = Duration::from_secs(5);
 
 /// Commits what comes in until `stop`, then what is left. What cannot be
 /// committed then is in the journal for the next start.
