@@ -131,6 +131,12 @@ impl Grant {
     pub fn allows_at(&self, permission: Permission, location: &str) -> bool {
         self.role.allows(permission) && self.scope.covers(location)
     }
+
+    /// Whether it is an administrator's of the whole site; one always stays.
+    #[must_use]
+    pub fn is_site_admin(&self) -> bool {
+        self.role == Role::Admin && self.scope.is_site()
+    }
 }
 
 /// Who makes a change, and from where, as the audit log keeps it.

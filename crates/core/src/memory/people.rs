@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::lock;
-use crate::access::{ApiToken, Role, Session, SessionId, TokenId, User, UserId};
+use crate::access::{ApiToken, Session, SessionId, TokenId, User, UserId};
 use crate::clock::Timestamp;
 use crate::ports::{
     NewSession, NewToken, NewUser, PortError, Revoked, SessionStore, TokenStore, UserStore,
@@ -35,15 +35,11 @@ impl MemoryUsers {
     }
 }
 
-fn is_site_admin(user: &User) -> bool {
-    user.grant.role == Role::Admin && user.grant.scope.is_site()
-}
-
 impl Tables {
     fn has_admin_besides(&self, id: UserId) -> bool {
         self.users
             .values()
-            .any(|user| user.id != id && is_site_admin(user))
+            .any(|user| user.id != id && user.grant.is_site_admin())
     }
 }
 
@@ -102,7 +98,10 @@ impl UserStore for MemoryUsers {
         if user.version.checked_add(1) != Some(next.version) {
             return Ok(UserWrite::Stale);
         }
-        if is_site_admin(user) && !is_site_admin(&next) && !tables.has_admin_besides(next.id) {
+        if user.grant.is_site_admin()
+            && !next.grant.is_site_admin()
+            && !tables.has_admin_besides(next.id)
+        {
             return Ok(UserWrite::LastAdmin);
         }
         let next = User {
@@ -120,7 +119,7 @@ impl UserStore for MemoryUsers {
         let Some(user) = tables.users.get(&id).cloned() else {
             return Ok(UserWrite::Stale);
         };
-        if is_site_admin(&user) && !tables.has_admin_besides(id) {
+        if user.grant.is_site_admin() && !tables.has_admin_besides(id) {
             return Ok(UserWrite::LastAdmin);
         }
         tables.users.remove(&id);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use deadpool_postgres::{GenericClient, Transaction};
-use dormouse_core::access::{Role, User, UserId};
+use dormouse_core::access::{User, UserId};
 use dormouse_core::clock::Timestamp;
 use dormouse_core::ports::{NewUser, PortError, UserStore, UserWrite};
 use tokio_postgres::{Error, Row};
@@ -146,7 +146,7 @@ async fn swap(db: &Transaction<'_>, next: &User) -> Result<Outcome, Error> {
     if version + 1 != i64::from(next.version) {
         return Ok(Outcome::Stale);
     }
-    let stays = next.grant.role == Role::Admin && next.grant.scope.is_site();
+    let stays = next.grant.is_site_admin();
     if only_admin && !stays {
         return Ok(Outcome::LastAdmin);
     }

@@ -17,6 +17,7 @@ mod incidents;
 mod people;
 mod readers;
 mod schema;
+mod sessions;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;
