@@ -22,6 +22,10 @@ const PACKET_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(1 << 20);
 const INBOX_MAX: usize = 10_000;
 /// Reasons from here on are refusals.
 const REFUSAL: u8 = 0x80;
+/// That it is busy: EMQX says so to a client that comes back at once.
+const BUSY: u8 = 0x89;
+/// After how long such a broker is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
 /// That the body of a message was refused, not the message.
 const BODY_REFUSED: u8 = 0x99;
 
@@ -107,8 +111,20 @@ impl Login {
 }
 
 impl Probe {
-    /// Signs in.
+    /// Signs in; a broker that is busy is asked again.
     pub(crate) async fn connect(target: &Target, login: &Login) -> Result<Self, ConnectError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Self::open(target, login).await {
+                Err(ConnectError::Refused(BUSY)) if Instant::now() < deadline => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn open(target: &Target, login: &Login) -> Result<Self, ConnectError> {
         let mut probe = Self {
             stream: target.open().await?.stream,
             codec: v5::Codec::new(PACKET_MAX.get(), PACKET_MAX.get()),

@@ -22,11 +22,13 @@ mod window;
 mod wire;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dormouse_core::clock::Clock;
 use dormouse_core::ports::nodes::{LeaseStore, NodeId};
 use dormouse_core::topic::Topics;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use arrivals::ArrivalsParts;
@@ -35,12 +37,17 @@ pub use link::{ExternalLink, LinkState, LinkStats, NoRevocation};
 pub use problem::{LinkError, Spoken};
 pub use settings::{LinkSettings, Versions};
 
+use crate::backoff::Backoff;
 use arrivals::{Arrivals, Stranger};
 use link::Status;
 use outbox::Outbox;
 use session::{Common, Seat, Session};
 use settings::Account;
 use slots::Keeper;
+
+/// How long a broker that says that it is busy is asked again at the start:
+/// EMQX says so to whoever comes back at once.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// What is needed to connect.
 #[derive(Debug)]
@@ -107,13 +114,27 @@ impl LinkTasks {
             status: self.status,
         });
         let mut session = Session::new(Arc::clone(&common), self.outbox);
-        let seat = session.begin().await?;
+        let seat = begin(&mut session).await?;
         Ok(RunningLink {
             common,
             session,
             seat,
             strangers,
         })
+    }
+}
+
+/// Begins, also where the broker asks for patience at first.
+async fn begin(session: &mut Session) -> Result<Seat, LinkError> {
+    let mut backoff = Backoff::default();
+    let until = Instant::now() + BUSY;
+    loop {
+        match session.begin().await {
+            Err(error) if error.is_busy() && Instant::now() < until => {
+                sleep(backoff.pause()).await;
+            }
+            other => return other,
+        }
     }
 }
 

@@ -125,6 +125,14 @@ pub enum LinkError {
 pub struct Spoken(pub(super) Version);
 
 impl LinkError {
+    /// Whether the broker would rather be asked again.
+    pub(super) const fn is_busy(&self) -> bool {
+        let Self::Refused { version, code, .. } = self else {
+            return false;
+        };
+        matches!((version.0, *code), (Version::V5, 0x89))
+    }
+
     pub(super) fn setting(key: &'static str, problem: impl Into<String>) -> Self {
         Self::Setting {
             key,

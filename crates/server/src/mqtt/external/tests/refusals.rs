@@ -85,6 +85,20 @@ async fn a_denied_subscription_names_the_account_and_what_it_needs() {
 }
 
 #[tokio::test]
+async fn a_broker_that_is_busy_is_asked_again() {
+    let busy = Script {
+        busy: 3,
+        ..Script::default()
+    };
+    let port = play(busy).await;
+    let site = Site::default();
+    let started = site
+        .start("a", settings(port, Versions::V5), JoinMode::Open)
+        .await;
+    started.unwrap().stop().await;
+}
+
+#[tokio::test]
 async fn nobody_listening_names_url_and_address() {
     let port = dormouse_testbed::free_port().unwrap();
     let error = problem(settings(port, Versions::Auto)).await;

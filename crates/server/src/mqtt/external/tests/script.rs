@@ -12,6 +12,8 @@ pub(super) struct Script {
     pub(super) denied: Vec<(String, u8)>,
     /// Topics and bodies for whoever subscribes to topics that begin with `$SYS`.
     pub(super) says: Vec<(String, String)>,
+    /// How many connections are told first that it is busy.
+    pub(super) busy: usize,
 }
 
 /// Starts it and returns its port.
@@ -20,7 +22,14 @@ pub(super) async fn play(script: Script) -> u16 {
     let port = listener.local_addr().unwrap().port();
     let script = Arc::new(script);
     tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
+        let mut count = 0;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            count += 1;
+            if count <= script.busy {
+                packet(&mut stream).await;
+                stream.write_all(&[0x20, 3, 0, 0x89, 0]).await.unwrap();
+                continue;
+            }
             tokio::spawn(serve(stream, Arc::clone(&script)));
         }
     });
