@@ -11,6 +11,8 @@ pub mod certificates;
 mod child;
 pub mod emqx;
 pub mod mosquitto;
+mod npm;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod redis;
 pub mod timescale;

@@ -7,12 +7,13 @@
 //! Background workers do not run, so policies never do by themselves.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, ensure};
+
+use crate::npm;
 
 const FILES: [(&str, &str); 4] = [
     ("package.json", include_str!("../timescale/package.json")),
@@ -52,7 +53,7 @@ impl Timescale {
     /// # Errors
     /// When Node.js or the package is not to be had, or it does not come up.
     pub fn start() -> anyhow::Result<Self> {
-        let folder = installed()?;
+        let folder = npm::installed("testbed-timescale", &FILES)?;
         let mut server = Command::new("node")
             .arg(folder.join("server.mjs"))
             .stdin(Stdio::piped())
@@ -103,38 +104,6 @@ impl Drop for Timescale {
             let _ = server.wait();
         }
     }
-}
-
-/// The folder with the server's package, installed once per build folder.
-fn installed() -> anyhow::Result<PathBuf> {
-    let folder = build_folder().join("testbed-timescale");
-    std::fs::create_dir_all(&folder)?;
-    let lock = std::fs::File::create(folder.join("lock"))?;
-    lock.lock().context("cannot lock the folder")?;
-    let mark = folder.join("installed");
-    let whole: String = FILES.iter().map(|(_, content)| *content).collect();
-    if std::fs::read_to_string(&mark).is_ok_and(|done| done == whole) {
-        return Ok(folder);
-    }
-    for (name, content) in FILES {
-        std::fs::write(folder.join(name), content)?;
-    }
-    let output = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund"])
-        .current_dir(&folder)
-        .output()
-        .context("cannot run npm")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "npm ci: {errors}");
-    std::fs::write(&mark, whole)?;
-    Ok(folder)
-}
-
-fn build_folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),
-        PathBuf::from,
-    )
 }
 
 #[cfg(test)]

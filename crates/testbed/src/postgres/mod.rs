@@ -1,10 +1,11 @@
 //! PostgreSQL servers for tests.
 
+mod programs;
+
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -15,15 +16,23 @@ use tempfile::TempDir;
 
 use crate::Guarded;
 use crate::child::wait_until;
+pub(crate) use programs::{as_server, give_to_server};
+use programs::{folder_of, newest_of_debian};
+
+/// The versions that Dormouse supports. Those that Debian's packages did not
+/// install come as packages of npm.
+pub const MAJORS: [u32; 4] = [15, 16, 17, 18];
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The administrator of every server here.
-const ADMIN: &str = "postgres";
+pub(crate) const ADMIN: &str = "postgres";
 
 /// What is particular about a server.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// Which version, one of [`MAJORS`]; Debian's newest where none is given.
+    pub major: Option<u32>,
     /// Whether commits wait for the disk; only what tests a power cut needs
     /// it: without, they outlive a crash of the server all the same.
     pub fsync: bool,
@@ -41,6 +50,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Postgres {
     folder: TempDir,
+    programs: PathBuf,
     port: u16,
     running: Mutex<Option<Guarded>>,
     databases: AtomicU32,
@@ -56,16 +66,41 @@ pub struct Database {
 }
 
 impl Postgres {
-    /// The server that all tests of this process share.
+    /// The server that all tests of this process share: Debian's newest.
     ///
     /// # Panics
     /// When it cannot be started.
     pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<Postgres> = OnceLock::new();
-        SHARED.get_or_init(|| match Self::start(&Options::default()) {
+        static OTHER: OnceLock<Postgres> = OnceLock::new();
+        match newest_of_debian().filter(|major| MAJORS.contains(major)) {
+            Some(major) => Self::of(major),
+            None => OTHER.get_or_init(|| Self::start_shared(None)),
+        }
+    }
+
+    /// The server of version `major`, one of [`MAJORS`], that all tests of this
+    /// process share.
+    ///
+    /// # Panics
+    /// When it cannot be started, or the version is none of them.
+    pub fn of(major: u32) -> &'static Self {
+        static SHARED: [OnceLock<Postgres>; MAJORS.len()] =
+            [const { OnceLock::new() }; MAJORS.len()];
+        let Some(at) = MAJORS.iter().position(|it| *it == major) else {
+            panic!("PostgreSQL {major} is none of {MAJORS:?}");
+        };
+        SHARED[at].get_or_init(|| Self::start_shared(Some(major)))
+    }
+
+    fn start_shared(major: Option<u32>) -> Self {
+        let options = Options {
+            major,
+            ..Options::default()
+        };
+        match Self::start(&options) {
             Ok(server) => server,
             Err(error) => panic!("{error:#}"),
-        })
+        }
     }
 
     /// Starts a server of one's own.
@@ -80,6 +115,7 @@ impl Postgres {
         give_to_server(folder.path())?;
         let server = Self {
             port: crate::free_port()?,
+            programs: folder_of(options.major, folder.path())?,
             folder,
             running: Mutex::new(None),
             databases: AtomicU32::new(0),
@@ -106,9 +142,18 @@ impl Postgres {
     /// # Errors
     /// When the server does not make one.
     pub fn database(&self) -> anyhow::Result<Database> {
+        self.database_with("")
+    }
+
+    /// An empty database made with `options` of `CREATE DATABASE`.
+    ///
+    /// # Errors
+    /// When the server does not make one.
+    pub fn database_with(&self, options: &str) -> anyhow::Result<Database> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{number}");
-        self.sql(ADMIN, &format!("CREATE DATABASE {name} TEMPLATE template0"))?;
+        let create = format!("CREATE DATABASE {name} TEMPLATE template0 {options}");
+        self.sql(ADMIN, &create)?;
         Ok(Database {
             url: format!(
                 "postgres://{ADMIN}@127.0.0.1:{}/{name}?sslmode=disable",
@@ -125,7 +170,9 @@ impl Postgres {
     /// # Errors
     /// When one fails: with psql's words.
     pub fn sql(&self, database: &str, statements: &str) -> anyhow::Result<String> {
-        let output = as_server("psql")
+        // One that talks to all versions: the packages have none.
+        let psql = folder_of(None, self.folder.path())?.join("psql");
+        let output = as_server(&psql)
             .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-U", ADMIN, "-h"])
             .arg(self.folder.path())
             .args(["-p", &self.port.to_string(), "-d", database])
@@ -165,7 +212,7 @@ impl Postgres {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         ensure!(running.is_none(), "the server runs already");
         let log = self.folder.path().join("log");
-        let server = as_server("postgres");
+        let server = as_server(&self.programs.join("postgres"));
         let command = std::iter::once(server.get_program())
             .chain(server.get_args())
             .map(OsString::from)
@@ -189,7 +236,7 @@ impl Postgres {
     }
 
     fn create(&self, options: &Options) -> anyhow::Result<()> {
-        let output = as_server("initdb")
+        let output = as_server(&self.programs.join("initdb"))
             .args(["-U", ADMIN, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"])
             .args(["--no-sync", "-D"])
             .arg(self.data())
@@ -269,70 +316,18 @@ impl Postgres {
     }
 }
 
-/// The user id of `postgres`, where this process is root: PostgreSQL refuses
-/// to run as root.
-fn server_user() -> anyhow::Result<Option<(u32, u32)>> {
-    use std::os::unix::fs::MetadataExt;
-    if std::fs::metadata("/proc/self")?.uid() != 0 {
-        return Ok(None);
-    }
-    let users = std::fs::read_to_string("/etc/passwd")?;
-    let fields: Option<Vec<&str>> = users
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields.first() == Some(&ADMIN));
-    let fields = fields.context("there is no user 'postgres': install PostgreSQL")?;
-    let number = |at: usize| -> anyhow::Result<u32> {
-        Ok(fields
-            .get(at)
-            .context("short line in /etc/passwd")?
-            .parse()?)
-    };
-    Ok(Some((number(2)?, number(3)?)))
-}
-
-fn give_to_server(path: &Path) -> anyhow::Result<()> {
-    if let Some((user, group)) = server_user()? {
-        chown(path, Some(user), Some(group))?;
-    }
-    Ok(())
-}
-
-/// `program` of PostgreSQL, run as the user it accepts.
-fn as_server(program: &str) -> Command {
-    let path = binaries().join(program);
-    match server_user() {
-        Ok(Some((user, group))) => {
-            let mut command = Command::new("setpriv");
-            command
-                .arg(format!("--reuid={user}"))
-                .arg(format!("--regid={group}"))
-                .arg("--clear-groups")
-                .arg(path);
-            command
-        }
-        Ok(None) | Err(_) => Command::new(path),
-    }
-}
-
-/// The newest PostgreSQL of Debian's folders; otherwise whatever the search
-/// path finds.
-fn binaries() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql");
-    let newest = versions
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .max();
-    newest.map_or_else(PathBuf::new, |version| {
-        PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_version_is_what_it_says() {
+        for major in MAJORS {
+            let found = Postgres::of(major).sql(ADMIN, "SHOW server_version_num");
+            let found: u32 = found.unwrap().parse().unwrap();
+            assert_eq!(found / 10_000, major);
+        }
+    }
 
     #[test]
     fn it_gives_databases_and_comes_back_after_a_stop_and_a_crash() {

@@ -1,4 +1,6 @@
-//! Redis servers for tests: single ones and a cluster of three masters.
+//! Redis servers for tests: single ones and clusters of three masters.
+
+mod cluster;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -11,13 +13,13 @@ use anyhow::{Context, ensure};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 
+pub use cluster::RedisCluster;
+
 use crate::Guarded;
 use crate::child::wait_until;
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Where a cluster's 16,384 slots are divided among three masters.
-const SLOTS: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
 /// The password of the user `default` where access is limited.
 const ADMIN_PASSWORD: &str = "the-administrators";
 
@@ -193,68 +195,6 @@ impl Redis {
     }
 }
 
-/// Three masters that share the slots, without replicas.
-#[derive(Debug)]
-pub struct RedisCluster {
-    nodes: Vec<Redis>,
-}
-
-impl RedisCluster {
-    /// Starts a cluster.
-    ///
-    /// # Errors
-    /// When Redis is not installed or the cluster does not come up.
-    pub fn start() -> anyhow::Result<Self> {
-        let mut nodes = Vec::new();
-        let mut buses = Vec::new();
-        for _ in SLOTS {
-            let bus = crate::free_port()?;
-            buses.push(bus);
-            nodes.push(Redis::with(Options {
-                settings: format!(
-                    "cluster-enabled yes\ncluster-port {bus}\ncluster-node-timeout 2000\n"
-                ),
-                ..Options::default()
-            })?);
-        }
-        for (epoch, (node, (from, to))) in (1_u32..).zip(nodes.iter().zip(SLOTS)) {
-            node.cli(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch.to_string()])?;
-            let (from, to) = (from.to_string(), to.to_string());
-            node.cli(&["CLUSTER", "ADDSLOTSRANGE", &from, &to])?;
-        }
-        for (other, bus) in nodes.iter().zip(&buses).skip(1) {
-            let (port, bus) = (other.port.to_string(), bus.to_string());
-            nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus])?;
-        }
-        let cluster = Self { nodes };
-        for node in &cluster.nodes {
-            wait_until("the cluster", PATIENCE, &node.file("log"), || {
-                node.cli(&["CLUSTER", "INFO"]).is_ok_and(|info| {
-                    info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
-                })
-            })?;
-        }
-        Ok(cluster)
-    }
-
-    /// The masters.
-    #[must_use]
-    pub fn nodes(&self) -> &[Redis] {
-        &self.nodes
-    }
-
-    /// Where it is: every master, and that it is a cluster.
-    #[must_use]
-    pub fn url(&self) -> String {
-        let hosts: Vec<_> = self
-            .nodes
-            .iter()
-            .map(|node| format!("127.0.0.1:{}", node.port))
-            .collect();
-        format!("redis+cluster://{}", hosts.join(","))
-    }
-}
-
 /// Writes an authority, the server's certificate and a client's.
 fn certify(folder: &Path) -> anyhow::Result<()> {
     let mut ca = CertificateParams::new(Vec::new())?;
@@ -306,14 +246,5 @@ mod tests {
         let as_user = ["--user", "dormouse", "--pass", "secret"];
         assert!(server.cli(&[&as_user[..], &["GET", "a"]].concat()).is_ok());
         assert!(server.cli(&[&as_user[..], &["GET", "b"]].concat()).is_err());
-    }
-
-    #[test]
-    fn a_cluster_spreads_its_keys() {
-        let cluster = RedisCluster::start().unwrap();
-        let moved = cluster.nodes()[0].cli(&["GET", "a"]).unwrap_err();
-        assert!(moved.to_string().contains("MOVED"), "{moved}");
-        let anywhere = cluster.nodes()[0].cli(&["-c", "SET", "a", "7"]);
-        assert_eq!(anywhere.unwrap(), "OK");
     }
 }
