@@ -72,7 +72,7 @@ fn user_and_password(login: &str) -> Result<(Option<String>, Option<Secret>), Op
     Ok((decoded(username)?, decoded(password)?.map(Secret::new)))
 }
 
-fn address((host, port): (String, u16), tls: bool) -> ConnectionAddr {
+pub(super) fn address((host, port): (String, u16), tls: bool) -> ConnectionAddr {
     if tls {
         ConnectionAddr::TcpTls {
             host,

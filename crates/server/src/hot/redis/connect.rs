@@ -11,15 +11,19 @@ use redis::{
     ServerErrorKind, Value,
 };
 
-use super::OpenError;
 use super::exchange::Ears;
 use super::scripts::Scripts;
+use super::server::{Server, nodes_in};
 use super::settings::Target;
 
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(1);
-/// The oldest Redis that has all that is used.
-const OLDEST: u32 = 7;
+/// How often a command is tried again that a cluster sends elsewhere, or that
+/// must wait while keys of its slot move.
+const RETRIES: u32 = 5;
+/// The waits between these, ms: all of them fit into what an answer may take.
+const RETRY_MIN_MS: u64 = 5;
+const RETRY_MAX_MS: u64 = 100;
 
 /// A connection that many use at once.
 #[derive(Clone)]
@@ -83,8 +87,10 @@ impl Conn {
             .connection_timeout(CONNECT)
             .response_timeout(patience)
             .overall_response_timeout(Some(patience))
-            .retries(3)
-            .max_retry_wait(200);
+            .retries(RETRIES)
+            .retry_wait_formula(10, 2)
+            .min_retry_wait(RETRY_MIN_MS)
+            .max_retry_wait(RETRY_MAX_MS);
         if let Some(certificates) = &target.certificates {
             client = client.certs(certificates.clone());
         }
@@ -148,6 +154,18 @@ impl Conn {
         Ok(())
     }
 
+    /// Where a cluster's servers are: host and port.
+    pub(super) async fn nodes(&mut self) -> RedisResult<Vec<(String, u16)>> {
+        let Self::Cluster(connection) = self else {
+            return Ok(Vec::new());
+        };
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        let random = redis::cluster_routing::SingleNodeRoutingInfo::Random;
+        let route = redis::cluster_routing::RoutingInfo::SingleNode(random);
+        Ok(nodes_in(connection.route_command(command, route).await?))
+    }
+
     /// Says which server this is; the first of a cluster's.
     pub(super) async fn server(&mut self) -> RedisResult<Server> {
         let mut command = redis::cmd("INFO");
@@ -176,31 +194,6 @@ pub(super) fn pipeline(commands: impl IntoIterator<Item = Cmd>) -> Pipeline {
     pipeline
 }
 
-/// What a server says of itself.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Server {
-    pub(super) version: String,
-    pub(super) cluster: bool,
-}
-
-impl Server {
-    fn read(info: &str) -> Self {
-        let field = |name: &str| {
-            let line = info.lines().find_map(|line| line.strip_prefix(name));
-            line.unwrap_or_default().trim().to_owned()
-        };
-        Self {
-            version: field("redis_version:"),
-            cluster: field("redis_mode:") == "cluster",
-        }
-    }
-
-    pub(super) fn is_too_old(&self) -> bool {
-        let major = self.version.split('.').next().unwrap_or_default();
-        major.parse::<u32>().is_ok_and(|major| major < OLDEST)
-    }
-}
-
 /// Whether an answer means that the server as a whole does not serve now, as
 /// opposed to one command that it refuses.
 pub(super) fn is_down(error: &RedisError) -> bool {
@@ -219,60 +212,11 @@ pub(super) fn is_down(error: &RedisError) -> bool {
     lasting.contains(&error.kind()) || error.is_timeout() || error.is_connection_dropped()
 }
 
-/// Why opening failed, for whoever wrote the settings.
-pub(super) fn explain(target: &Target, error: &RedisError) -> OpenError {
-    let name = target.name();
-    let detail = error.detail().unwrap_or_default();
-    let kind = error.kind();
-    let (setting, problem) = if error.code() == Some("NOAUTH") {
-        (
-            "password_file",
-            format!("is needed: Redis at {name} asks for a password"),
-        )
-    } else if kind == ErrorKind::AuthenticationFailed || error.code() == Some("WRONGPASS") {
-        (
-            "username",
-            format!("and hot.password_file are refused by Redis at {name}: {detail}"),
-        )
-    } else if kind == ErrorKind::Server(ServerErrorKind::NoPerm) || detail.contains("can't run") {
-        (
-            "username",
-            format!(
-                "lacks a right on Redis at {name}: {detail}; docs/redis.md has the rule that gives all that is needed"
-            ),
-        )
-    } else {
-        (
-            "url",
-            format!(
-                "does not lead to Redis: {name}: {error}; does it run there, and may this machine reach it?"
-            ),
-        )
-    };
-    OpenError {
-        setting: format!("hot.{setting}"),
-        problem,
-    }
-}
-
 impl std::fmt::Debug for Conn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Single(_) => "Single",
             Self::Cluster(_) => "Cluster",
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_tells_its_version_and_mode() {
-        let server = Server::read("# Server\r\nredis_version:6.2.7\r\nredis_mode:cluster\r\n");
-        assert!(server.is_too_old() && server.cluster);
-        assert!(!Server::read("redis_version:7.0.15\nredis_mode:standalone").is_too_old());
-        assert!(!Server::read("redis_version:10.1").is_too_old());
     }
 }

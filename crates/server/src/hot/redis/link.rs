@@ -1,19 +1,23 @@
 //! The one connection that all share: it answers or fails at once, and a
 //! supervisor brings it back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dormouse_core::ports::PortError;
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{
+    Cmd, ConnectionAddr, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value,
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::OpenError;
-use super::connect::{Conn, explain, is_down, pipeline};
+use super::address::address;
+use super::connect::{Conn, is_down, pipeline};
 use super::keys::Keys;
 use super::marks::Marks;
+use super::refusals::Refusals;
+use super::server::explain;
 use super::settings::Target;
 use crate::backoff::Backoff;
 
@@ -21,6 +25,8 @@ use crate::backoff::Backoff;
 const PATIENCE: Duration = Duration::from_millis(800);
 /// How often a quiet connection is tried.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// After how many of these the servers of a cluster are looked up again.
+const BEATS_PER_LOOK: u32 = 60;
 /// The first wait between attempts to connect, at most.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// The longest wait between attempts to connect.
@@ -29,13 +35,14 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// The shared connection.
 pub(super) struct Link {
     pub(super) target: Target,
+    /// Where a cluster's servers are, beside those that the address names:
+    /// those may be gone when the others are needed.
+    servers: Mutex<Vec<ConnectionAddr>>,
     current: Mutex<Current>,
     up: watch::Sender<bool>,
     broken: Notify,
     emptied: watch::Sender<u64>,
-    /// Commands that the server refused; others went on.
-    refused: AtomicU64,
-    refusal: Mutex<Option<String>>,
+    refusals: Refusals,
     marks: Marks,
 }
 
@@ -106,12 +113,12 @@ impl Link {
         }
         let link = Arc::new(Self {
             target,
+            servers: Mutex::default(),
             current: Mutex::default(),
             up: watch::Sender::new(false),
             broken: Notify::new(),
             emptied: watch::Sender::new(0),
-            refused: AtomicU64::new(0),
-            refusal: Mutex::default(),
+            refusals: Refusals::default(),
             marks: Marks::new(&keys),
         });
         let taken = link.take(conn).await;
@@ -141,7 +148,7 @@ impl Link {
         match outcome {
             Ok(answers) => {
                 for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
-                    self.note_refusal(error);
+                    self.refusals.note(error);
                 }
                 Ok(answers)
             }
@@ -182,26 +189,20 @@ impl Link {
         self.emptied.subscribe()
     }
 
-    /// The last command that was refused, once.
-    pub(super) fn take_refusal(&self) -> Option<String> {
-        lock(&self.refusal).take()
+    /// What Redis refused.
+    pub(super) const fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
-    /// How many commands were refused.
-    pub(super) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    fn note_refusal(&self, error: &RedisError) {
-        let before = self.refused.fetch_add(1, Ordering::Relaxed);
-        let text = error.to_string();
-        if before == 0 {
-            tracing::warn!(
-                error = text,
-                "Redis refuses a command; further ones are counted"
-            );
+    /// How to connect, by all servers that are known.
+    pub(super) fn target(&self) -> Target {
+        let mut target = self.target.clone();
+        for server in lock(&self.servers).iter() {
+            if !target.hosts.contains(server) {
+                target.hosts.push(server.clone());
+            }
         }
-        *lock(&self.refusal) = Some(text);
+        target
     }
 
     fn fail(&self, generation: u64, error: &RedisError) {
@@ -220,7 +221,11 @@ impl Link {
     /// Makes a fresh connection the current one, once it has proven itself.
     async fn take(&self, mut conn: Conn) -> RedisResult<()> {
         conn.load_scripts().await?;
-        let lost = self.marks.compare(&mut conn).await?;
+        let lost = match self.marks.compare(&mut conn).await {
+            Err(error) if is_down(&error) => return Err(error),
+            outcome => self.refusals.judge(outcome),
+        };
+        self.look(&mut conn).await;
         let mut current = lock(&self.current);
         current.conn = Some(conn);
         current.generation += 1;
@@ -233,6 +238,16 @@ impl Link {
         Ok(())
     }
 
+    /// Notes where the servers are.
+    async fn look(&self, conn: &mut Conn) {
+        let tls = self.target.certificates.is_some();
+        let Ok(Ok(servers)) = tokio::time::timeout(PATIENCE, conn.nodes()).await else {
+            return;
+        };
+        let servers = servers.into_iter().map(|it| address(it, tls));
+        *lock(&self.servers) = servers.collect();
+    }
+
     fn note_emptied(&self) {
         tracing::warn!("Redis lost its content; live state is being rebuilt");
         self.emptied.send_modify(|times| *times += 1);
@@ -240,12 +255,16 @@ impl Link {
 
     /// Tries the quiet connection and brings the broken one back, until `stop`.
     pub(super) async fn supervise(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut beats = 0;
         while !stop.is_cancelled() {
             if self.check().is_ok() {
+                beats += 1;
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = self.broken.notified() => {}
-                    () = tokio::time::sleep(HEARTBEAT) => self.beat().await,
+                    () = tokio::time::sleep(HEARTBEAT) => {
+                        self.beat(beats % BEATS_PER_LOOK == 0).await;
+                    }
                 }
             } else {
                 stop.run_until_cancelled(self.reconnect()).await;
@@ -254,7 +273,7 @@ impl Link {
         Ok(())
     }
 
-    async fn beat(&self) {
+    async fn beat(&self, look: bool) {
         let (conn, generation) = {
             let current = lock(&self.current);
             (current.conn.clone(), current.generation)
@@ -262,11 +281,18 @@ impl Link {
         let Some(mut conn) = conn else { return };
         let marks = tokio::time::timeout(PATIENCE, self.marks.compare(&mut conn)).await;
         match marks {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => self.note_emptied(),
-            Ok(Err(error)) if is_down(&error) => self.fail(generation, &error),
-            Ok(Err(error)) => self.note_refusal(&error),
-            Err(_) => self.fail(generation, &(ErrorKind::Io, "no answer in time").into()),
+            Ok(Err(error)) if is_down(&error) => return self.fail(generation, &error),
+            Ok(marks) => {
+                if self.refusals.judge(marks) {
+                    self.note_emptied();
+                }
+            }
+            Err(_) => {
+                return self.fail(generation, &(ErrorKind::Io, "no answer in time").into());
+            }
+        }
+        if look {
+            self.look(&mut conn).await;
         }
     }
 
@@ -274,7 +300,7 @@ impl Link {
         let since = tokio::time::Instant::now();
         let mut backoff = reconnecting();
         loop {
-            let opened = Conn::open(&self.target, None, PATIENCE).await;
+            let opened = Conn::open(&self.target(), None, PATIENCE).await;
             let taken = match opened {
                 Ok(conn) => self.take(conn).await,
                 Err(error) => Err(error),

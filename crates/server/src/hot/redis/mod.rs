@@ -13,9 +13,11 @@ mod keys;
 mod link;
 mod marks;
 mod probe;
+mod refusals;
 mod ring;
 mod scripts;
 mod seen;
+mod server;
 mod settings;
 mod show;
 #[cfg(test)]

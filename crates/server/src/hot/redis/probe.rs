@@ -5,7 +5,7 @@ use std::fmt;
 use dormouse_core::ports::PortError;
 use redis::Cmd;
 
-use super::connect::explain;
+use super::server::explain;
 use super::{OpenError, Redis};
 
 /// How Redis does.
@@ -31,12 +31,15 @@ impl Redis {
     /// second ago.
     ///
     /// # Errors
-    /// When it cannot be reached.
+    /// When it cannot be reached, or takes no writes.
     pub fn probe(&self) -> Result<Probe, PortError> {
         self.link.check()?;
+        if let Some(why) = self.link.refusals().writes() {
+            return Err(PortError::unavailable(format!("takes no writes: {why}")));
+        }
         Ok(Probe {
-            refused: self.link.refused(),
-            refusal: self.link.take_refusal(),
+            refused: self.link.refusals().commands(),
+            refusal: self.link.refusals().take_last(),
         })
     }
 

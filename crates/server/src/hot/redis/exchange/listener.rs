@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::ears::{Ears, Heap};
 use super::{entries, entries_read};
 use crate::hot::redis::OpenError;
-use crate::hot::redis::connect::{Conn, explain};
+use crate::hot::redis::connect::Conn;
 use crate::hot::redis::keys::Keys;
 use crate::hot::redis::link::{Link, reconnecting};
 use crate::hot::redis::marks;
+use crate::hot::redis::server::explain;
 
 /// How long one read waits for entries.
 const BLOCK: Duration = Duration::from_secs(1);
@@ -90,7 +91,7 @@ impl Listener {
 
     async fn connect(&mut self) -> RedisResult<()> {
         let ears = Ears::of(&self.heap);
-        let mut conn = Conn::open(&self.link.target, Some(ears), PATIENCE).await?;
+        let mut conn = Conn::open(&self.link.target(), Some(ears), PATIENCE).await?;
         conn.subscribe(&self.hints).await?;
         let first = self.position.is_none();
         let lost = self.orient(&mut conn).await?;

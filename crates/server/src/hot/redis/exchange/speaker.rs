@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dormouse_core::ports::PortError;
 use dormouse_core::ports::nodes::NodeId;
+use redis::{RedisResult, Value};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,8 @@ const AT_ONCE: usize = 256;
 const REACH_S: u64 = 120;
 /// A log that nobody writes is gone after this long, s.
 const TTL_S: u64 = 3_600;
+/// How long a log that Redis refuses waits until it is tried again.
+const REFUSED: Duration = Duration::from_millis(250);
 /// How long a reader waits for what was logged here before.
 const PATIENCE: Duration = Duration::from_millis(900);
 
@@ -113,15 +116,21 @@ impl Speaker {
                 up.wait_for(|up| *up).await.ok();
             };
             let stopping = stop.run_until_cancelled(ready).await.is_none();
-            while self.speak().await {}
+            let mut spoke = self.speak().await;
+            while spoke == Spoke::Some {
+                spoke = self.speak().await;
+            }
             if stopping {
                 return Ok(());
+            }
+            if spoke == Spoke::Refused {
+                stop.run_until_cancelled(tokio::time::sleep(REFUSED)).await;
             }
         }
     }
 
-    /// Sends some of what waits; whether there is more that can be sent now.
-    async fn speak(&self) -> bool {
+    /// Sends some of what waits.
+    async fn speak(&self) -> Spoke {
         let (entries, hints) = {
             let mut waiting = self.waiting();
             let (log, hints) = (waiting.log.len(), waiting.hints.len());
@@ -130,7 +139,7 @@ impl Speaker {
             (entries, hints)
         };
         if entries.is_empty() && hints.is_empty() {
-            return false;
+            return Spoke::Nothing;
         }
         let mut commands = Vec::new();
         for hint in &hints {
@@ -146,19 +155,40 @@ impl Speaker {
             });
             commands.push(command);
         }
-        if self.redis.link.run(commands).await.is_ok() {
-            let logged = entries.len() as u64;
-            self.spoken.send_modify(|spoken| *spoken += logged);
-            return true;
-        }
-        // Hints may be lost. Entries follow when Redis is back; then some may
-        // stand there twice.
+        let answers = self.redis.link.run(commands).await;
+        // The log's comes last. It is refused as a whole.
+        let refused = |answers: &Vec<RedisResult<Value>>| {
+            let log = answers.last().filter(|_| !entries.is_empty());
+            log.is_some_and(Result::is_err)
+        };
+        let spoke = match &answers {
+            Ok(answers) if refused(answers) => Spoke::Refused,
+            Ok(_) => {
+                let logged = entries.len() as u64;
+                self.spoken.send_modify(|spoken| *spoken += logged);
+                return Spoke::Some;
+            }
+            Err(_) => Spoke::Nothing,
+        };
+        // Hints may be lost. Entries follow when Redis is back or takes them;
+        // then some may stand there twice.
         let mut waiting = self.waiting();
         for entry in entries.into_iter().rev() {
             waiting.log.push_front(entry);
         }
         drop(waiting);
         self.dirty.notify_one();
-        false
+        spoke
     }
+}
+
+/// What came of speaking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoke {
+    /// Some was sent; there may be more.
+    Some,
+    /// There was nothing, or nobody to tell.
+    Nothing,
+    /// Redis is there, but does not take the log.
+    Refused,
 }

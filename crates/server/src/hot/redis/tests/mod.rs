@@ -1,6 +1,7 @@
 //! Everything against real servers: alone, as a Cluster, with TLS and users,
 //! and when they go away.
 
+mod cluster;
 mod opening;
 mod outage;
 mod sharing;

@@ -5,7 +5,6 @@ use dormouse_core::ids::DeviceKey;
 use dormouse_core::ports::PortError;
 use dormouse_core::ports::hot::HotState;
 use dormouse_core::ports::nodes::{CommandIndex, Exchange, Heard, LastSeen};
-use dormouse_testbed::redis::RedisCluster;
 
 use super::*;
 
@@ -133,32 +132,52 @@ async fn a_server_that_is_silent_is_as_good_as_away() {
 async fn a_full_server_is_told_and_harms_nothing_else() {
     let server = server();
     let node = Node::at(&server.url(), "").await;
+    let exchange = node.redis.exchange(&node_id("a")).await.unwrap();
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
     let refused = node.redis.index().admit(&[DeviceKey(1)]).await.unwrap_err();
     assert!(matches!(refused, PortError::Unavailable(_)));
     node.redis.hot().put(DeviceKey(1), &[sample(0, NOON, 1)]);
     assert!(node.redis.hot().latest(&[DeviceKey(1)]).await.unwrap()[0].is_empty());
-    let probe = node.redis.probe().unwrap();
-    assert!(probe.to_string().contains("OOM"), "{probe}");
+    until("it is told", async || says(&node, "OOM")).await;
+    exchange.log("one".into());
+    exchange.log("two".into());
+    assert!(exchange.read(None, 9).await.is_err(), "nothing is logged");
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]).unwrap();
+    until("it works again", async || node.redis.probe().is_ok()).await;
     assert!(node.redis.index().admit(&[DeviceKey(1)]).await.is_ok());
+    let log = exchange.read(None, 9).await.unwrap();
+    let log: Vec<_> = log.iter().map(|(_, entry)| &entry[..]).collect();
+    assert_eq!(log, [b"one", b"two"], "in order, and each once");
+}
+
+/// Whether the node says that Redis does not work, and why.
+fn says(node: &Node, why: &str) -> bool {
+    let Err(PortError::Unavailable(error)) = node.redis.probe() else {
+        return false;
+    };
+    error.to_string().contains(why)
 }
 
 #[tokio::test]
-async fn a_cluster_without_one_master_heals_when_it_returns() {
-    let cluster = RedisCluster::start().unwrap();
-    let node = Node::at(&cluster.url(), "").await;
-    let mut emptied = node.redis.emptied();
-    let all: Vec<_> = (1..=20).map(DeviceKey).collect();
-    cluster.nodes()[2].kill().unwrap();
-    let gone = async || node.redis.hot().latest(&all).await.is_err();
-    until("it is missed", gone).await;
-    cluster.nodes()[2].run().unwrap();
+async fn a_master_that_becomes_a_replica_is_as_good_as_away() {
+    let (server, other) = (server(), server());
+    let node = Node::at(&server.url(), "").await;
+    let port = other.port().to_string();
+    server.cli(&["REPLICAOF", "127.0.0.1", &port]).unwrap();
+    until("it is told", async || says(&node, "read only replica")).await;
+    let refused = node.redis.index().admit(&[DeviceKey(1)]).await.unwrap_err();
+    assert!(matches!(refused, PortError::Unavailable(_)));
+    let settings = RedisSettings {
+        url: server.url(),
+        ..RedisSettings::default()
+    };
+    let error = Node::open(&settings).await.err().unwrap().to_string();
+    assert!(error.contains("name the master"), "{error}");
+    server.cli(&["REPLICAOF", "NO", "ONE"]).unwrap();
     until("it is back", async || {
-        node.redis.hot().latest(&all).await.is_ok()
+        node.redis.index().admit(&[DeviceKey(1)]).await.is_ok()
     })
     .await;
-    emptied.changed().await.unwrap();
     assert!(node.redis.probe().is_ok());
 }
 
