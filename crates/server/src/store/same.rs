@@ -210,6 +210,6 @@ fn plain_postgres_and_memory_answer_the_same() {
 #[test]
 fn timescale_and_memory_answer_the_same() {
     let runtime = runtime();
-    let database = runtime.block_on(testing::timescale());
+    let database = runtime.block_on(testing::Engine::Timescale.open());
     postgres_and_memory_answer_the_same(&runtime, &database);
 }

@@ -113,13 +113,12 @@ fn read_entry(row: &Row) -> Result<AuditEntry, PortError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{plain, timescale};
+    use super::super::testing::{Engine, on_every_engine};
     use super::*;
 
-    #[tokio::test]
-    async fn keeps_the_audit_store_contract() {
-        for database in [plain().await, timescale().await] {
-            dormouse_core::contract::audit_store(&PostgresAudit::new(database)).await;
-        }
+    async fn keeps_the_contract(engine: Engine) {
+        let store = PostgresAudit::new(engine.open().await);
+        dormouse_core::contract::audit_store(&store).await;
     }
+    on_every_engine!(keeps_the_contract);
 }

@@ -10,6 +10,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, Error, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::session;
 use super::url::TlsMode;
 
 type Connected = Result<(Client, JoinHandle<()>), Error>;
@@ -80,5 +81,6 @@ where
             tracing::debug!(%error, "a database connection ended");
         }
     });
+    session::prepare(&client).await?;
     Ok((client, driver))
 }

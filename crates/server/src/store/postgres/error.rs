@@ -74,6 +74,24 @@ pub enum OpenError {
         /// Host, port and database.
         tried: String,
     },
+    /// The database cannot keep every text.
+    #[error(
+        "database.url: the database at {tried} has the encoding {found}; Dormouse needs UTF8: make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding {
+        /// Host, port and database.
+        tried: String,
+        /// Its encoding.
+        found: String,
+    },
+    /// The URL's own options, or a proxy in between, want another isolation.
+    #[error(
+        "database.url: default_transaction_isolation is '{found}', but it must be 'read committed': leave it out of the URL's options"
+    )]
+    Isolation {
+        /// What it is.
+        found: String,
+    },
     /// No schema to make tables in.
     #[error(
         "database.url: no schema on the search path ({path}) exists at {tried}; make it with CREATE SCHEMA, or correct currentSchema in the URL"
@@ -166,18 +184,70 @@ pub(super) fn not_connected(tried: String, error: &tokio_postgres::Error) -> Ope
     }
 }
 
-/// Whether the server refuses what it was given for what it is: the values, a
-/// constraint or trigger that they break, or a limit that they exceed. What
-/// has to do with the server's state or our rights is none of it.
-pub(super) fn is_of_the_data(error: &tokio_postgres::Error) -> bool {
-    let Some(state) = error.code() else {
-        // A value that cannot even be sent.
-        return error.to_string().starts_with("error serializing parameter");
-    };
-    *state == SqlState::PROGRAM_LIMIT_EXCEEDED
-        || *state == SqlState::RAISE_EXCEPTION
-        // Too many rows, bad values, constraints, views' checks.
-        || matches!(state.code().get(..2), Some("21" | "22" | "23" | "44"))
+/// What a failed statement says about the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// There is no connection, or no more of them: later may work.
+    Away,
+    /// It is there, but takes nothing in: somebody must make room, or make it
+    /// writable.
+    Refusing,
+    /// It met another statement; the same again may work.
+    Conflict,
+    /// It refuses what it was given for what it is: the values, a constraint or
+    /// trigger that they break, or a limit that they exceed.
+    Data,
+    /// Anything else, such as our rights or too much time.
+    Statement,
+}
+
+impl Failure {
+    pub(super) fn of(error: &tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(state) => Self::of_state(state),
+            // A value that cannot even be sent.
+            None if error.to_string().starts_with("error serializing parameter") => Self::Data,
+            None => Self::Away,
+        }
+    }
+
+    fn of_state(state: &SqlState) -> Self {
+        match *state {
+            SqlState::TOO_MANY_CONNECTIONS => return Self::Away,
+            SqlState::READ_ONLY_SQL_TRANSACTION => return Self::Refusing,
+            SqlState::T_R_SERIALIZATION_FAILURE
+            | SqlState::T_R_DEADLOCK_DETECTED
+            | SqlState::LOCK_NOT_AVAILABLE => return Self::Conflict,
+            SqlState::PROGRAM_LIMIT_EXCEEDED | SqlState::RAISE_EXCEPTION => return Self::Data,
+            // A statement that took too long, or that somebody cancelled.
+            SqlState::QUERY_CANCELED => return Self::Statement,
+            _ => {}
+        }
+        match state.code().get(..2) {
+            Some("08" | "57") => Self::Away,
+            Some("53" | "58") => Self::Refusing,
+            // Too many rows, bad values, constraints, views' checks.
+            Some("21" | "22" | "23" | "44") => Self::Data,
+            _ => Self::Statement,
+        }
+    }
+}
+
+/// A statement's failure in the server's own words.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub(super) struct StatementError {
+    words: String,
+    pub(super) failure: Failure,
+}
+
+impl StatementError {
+    pub(super) fn new(error: &tokio_postgres::Error) -> Self {
+        Self {
+            words: words(error),
+            failure: Failure::of(error),
+        }
+    }
 }
 
 /// Whether TLS was what failed.
@@ -189,7 +259,13 @@ pub(super) fn is_tls(error: &tokio_postgres::Error) -> bool {
 pub(super) fn words(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         let detail = db.detail().map(|it| format!(" ({it})")).unwrap_or_default();
-        return format!("{}{detail}", db.message());
+        let hint = match *db.code() {
+            SqlState::INVALID_SQL_STATEMENT_NAME | SqlState::DUPLICATE_PSTATEMENT => {
+                "; a proxy in between must pool by session"
+            }
+            _ => "",
+        };
+        return format!("{}{detail}{hint}", db.message());
     }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -202,4 +278,30 @@ pub(super) fn words(error: &tokio_postgres::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_say_whether_waiting_repeating_or_somebody_helps() {
+        for (failure, codes) in [
+            // Connection lost, too many of them, shut down, starting up.
+            (Failure::Away, ["08006", "53300", "57P01", "57P03"]),
+            // Disk full, out of memory, a standby, an input or output error.
+            (Failure::Refusing, ["53100", "53200", "25006", "58030"]),
+            // Serialization, deadlock, a lock that was not to be had.
+            (Failure::Conflict, ["40001", "40P01", "55P03", "40001"]),
+            // A value out of range, a constraint, a limit, a trigger.
+            (Failure::Data, ["22003", "23505", "54000", "P0001"]),
+            // Cancelled, no right, no table, a syntax error.
+            (Failure::Statement, ["57014", "42501", "42P01", "42601"]),
+        ] {
+            for code in codes {
+                let found = Failure::of_state(&SqlState::from_code(code));
+                assert_eq!(found, failure, "{code}");
+            }
+        }
+    }
 }

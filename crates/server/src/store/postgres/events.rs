@@ -215,12 +215,11 @@ fn read_event(row: &Row) -> Result<Event, PortError> {
 mod tests {
     use dormouse_core::contract::event_store;
 
-    use super::super::testing::{plain, timescale};
+    use super::super::testing::{Engine, on_every_engine};
     use super::*;
 
-    #[tokio::test]
-    async fn keeps_the_contract() {
-        event_store(|| async { PostgresEvents::new(plain().await) }).await;
-        event_store(|| async { PostgresEvents::new(timescale().await) }).await;
+    async fn keeps_the_contract(engine: Engine) {
+        event_store(|| async { PostgresEvents::new(engine.open().await) }).await;
     }
+    on_every_engine!(keeps_the_contract);
 }

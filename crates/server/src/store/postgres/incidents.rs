@@ -90,12 +90,11 @@ fn read_incident(row: &Row) -> Result<Incident, PortError> {
 mod tests {
     use dormouse_core::contract::incident_store;
 
-    use super::super::testing::{plain, timescale};
+    use super::super::testing::{Engine, on_every_engine};
     use super::*;
 
-    #[tokio::test]
-    async fn keeps_the_contract() {
-        incident_store(|| async { PostgresIncidents::new(plain().await) }).await;
-        incident_store(|| async { PostgresIncidents::new(timescale().await) }).await;
+    async fn keeps_the_contract(engine: Engine) {
+        incident_store(|| async { PostgresIncidents::new(engine.open().await) }).await;
     }
+    on_every_engine!(keeps_the_contract);
 }

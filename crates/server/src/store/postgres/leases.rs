@@ -97,19 +97,18 @@ impl LeaseStore for PostgresLeases {
 mod tests {
     use dormouse_core::contract;
 
-    use super::super::testing::{plain, timescale};
+    use super::super::testing::{Engine, on_every_engine, plain};
     use super::*;
 
-    #[tokio::test]
-    async fn keeps_the_contract() {
-        for database in [plain().await, timescale().await] {
-            let pass = async |time: Duration| {
-                let sql = "SELECT pg_sleep($1)";
-                database.query(sql, &[&time.as_secs_f64()]).await.unwrap();
-            };
-            contract::lease_store(&PostgresLeases::new(database.clone()), pass).await;
-        }
+    async fn keeps_the_contract(engine: Engine) {
+        let database = engine.open().await;
+        let pass = async |time: Duration| {
+            let sql = "SELECT pg_sleep($1)";
+            database.query(sql, &[&time.as_secs_f64()]).await.unwrap();
+        };
+        contract::lease_store(&PostgresLeases::new(database.clone()), pass).await;
     }
+    on_every_engine!(keeps_the_contract);
 
     #[tokio::test]
     async fn of_many_that_want_it_one_gets_it() {

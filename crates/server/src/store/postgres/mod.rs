@@ -11,12 +11,14 @@ mod convert;
 mod devices;
 mod error;
 mod events;
+mod facts;
 mod history;
 mod incidents;
 mod leases;
 mod people;
 mod pool;
 mod schema;
+mod session;
 mod sessions;
 mod site;
 #[cfg(test)]
@@ -24,6 +26,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trouble;
 mod url;
 
 pub use audit::PostgresAudit;

@@ -197,16 +197,14 @@ pub(super) fn read_user(row: &Row) -> Result<User, PortError> {
 mod tests {
     use dormouse_core::contract;
 
-    use super::super::testing::{plain, timescale};
+    use super::super::testing::{Engine, on_every_engine};
     use super::*;
 
-    #[tokio::test]
-    async fn keeps_the_contracts() {
-        for database in [plain().await, timescale().await] {
-            let people = PostgresPeople::new(database);
-            contract::user_store(&people).await;
-            contract::session_store(&people, &people).await;
-            contract::token_store(&people).await;
-        }
+    async fn keeps_the_contracts(engine: Engine) {
+        let people = PostgresPeople::new(engine.open().await);
+        contract::user_store(&people).await;
+        contract::session_store(&people, &people).await;
+        contract::token_store(&people).await;
     }
+    on_every_engine!(keeps_the_contracts);
 }

@@ -9,24 +9,26 @@ use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, R
 use dormouse_core::clock::{Clock, Timestamp};
 use dormouse_core::ports::PortError;
 use dormouse_core::secret::Secret;
+use rand::Rng as _;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
 use super::connect::Connector;
 use super::convert::Moment;
+use super::error::{Failure, StatementError};
 use super::schema::{self, Area};
-use super::url::{Address, add_options};
-use super::{OpenError, tls};
+use super::trouble::Trouble;
+use super::url::Address;
+use super::{OpenError, facts, tls};
 
 /// How long a caller waits for a connection while all are busy.
 const WAIT: Duration = Duration::from_secs(5);
-/// How long the server works on one statement at most.
-const STATEMENT_MS: u32 = 30_000;
-/// How long a statement waits for a lock at most.
-const LOCK_MS: u32 = 10_000;
-/// How long a transaction may sit idle until the server ends its session, so
-/// that a node that froze keeps nobody waiting.
-const IDLE_IN_TRANSACTION_MS: u32 = 15_000;
+/// How long a caller waits between two attempts to get a connection while the
+/// server lets no more in.
+const CROWDED: Duration = Duration::from_millis(100);
+/// How often a statement is tried again that met another one.
+const AGAIN: u32 = 2;
 /// How long we wait for an answer: longer than the server's own limits, which
 /// say more about what happened.
 const ANSWER: Duration = Duration::from_secs(35);
@@ -59,6 +61,7 @@ pub struct Postgres {
     pool: Pool,
     clock: Arc<dyn Clock>,
     tried: Arc<str>,
+    trouble: Arc<Trouble>,
 }
 
 impl std::fmt::Debug for Postgres {
@@ -127,7 +130,7 @@ impl Postgres {
             }),
         };
         let (mut client, driver) = first?;
-        schema::check(&client, &tried).await?;
+        facts::check(&client, &tried).await?;
         schema::migrate(&mut client, &tried, areas).await?;
         drop(client);
         driver.abort();
@@ -140,12 +143,21 @@ impl Postgres {
                 Ok(())
             }
         });
+        let trouble = Arc::<Trouble>::default();
+        let connected = {
+            let trouble = Arc::clone(&trouble);
+            Hook::sync_fn(move |_: &mut deadpool_postgres::ClientWrapper, _| {
+                trouble.connected();
+                Ok(())
+            })
+        };
         let manager = Manager::from_connect(address.config, connector, ManagerConfig::default());
         let pool = Pool::builder(manager)
             .max_size(settings.pool_max.max(1))
             .wait_timeout(Some(WAIT))
             .create_timeout(Some(patience))
             .pre_recycle(recycled)
+            .post_create(connected)
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| OpenError::Failed {
@@ -156,15 +168,32 @@ impl Postgres {
             pool,
             clock,
             tried: tried.into(),
+            trouble,
         })
     }
 
-    /// Whether the database answers now.
+    /// Whether the database answers now, and takes in what it is given.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it does not: why.
     pub async fn probe(&self) -> Result<(), PortError> {
-        self.query("SELECT 1", &[]).await.map(drop)
+        let sql = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'";
+        if get(&self.query_one(sql, &[]).await?, 0)? {
+            // Of several hosts another one may take writes by now: new
+            // connections find it.
+            drop(self.pool.retain(|_, _| false));
+            let why = "is read-only: a standby, or default_transaction_read_only is on";
+            return Err(PortError::unavailable(why));
+        }
+        match self.trouble.refusal() {
+            Some(why) => Err(PortError::unavailable(why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes how a batch of samples went, for [`Postgres::probe`].
+    pub(super) fn note_batch<T>(&self, batch: &Result<T, PortError>) {
+        self.trouble.note(batch);
     }
 
     /// Now, by the database's clock.
@@ -199,36 +228,42 @@ impl Postgres {
         self.pool.close();
     }
 
-    /// A connection, for transactions; statements go through its cache.
+    /// A connection, for transactions; statements go through its cache. While
+    /// the server lets no more in, callers share those there are.
     pub(crate) async fn connection(&self) -> Result<Object, PortError> {
-        self.pool.get().await.map_err(PortError::unavailable)
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let error = match self.pool.get().await {
+                Ok(client) => return Ok(client),
+                Err(error) => error,
+            };
+            let others = self.pool.status().size;
+            let wait = CROWDED.mul_f64(rand::rng().random_range(0.5..1.5));
+            let is_crowded = self.trouble.is_crowded(&error, others);
+            if !is_crowded || others == 0 || Instant::now() + wait > deadline {
+                return Err(PortError::unavailable(error));
+            }
+            tokio::time::sleep(wait).await;
+        }
     }
 
     /// The rows that a statement answers.
-    pub(crate) async fn query(
-        &self,
-        sql: &str,
-        values: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Row>, PortError> {
+    pub(crate) async fn query(&self, sql: &str, values: Values<'_>) -> Result<Vec<Row>, PortError> {
         let client = self.connection().await?;
-        in_time(async {
+        in_time(repeated(|| async {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, values).await
-        })
+        }))
         .await
     }
 
     /// The one row that a statement answers.
-    pub(crate) async fn query_one(
-        &self,
-        sql: &str,
-        values: &[&(dyn ToSql + Sync)],
-    ) -> Result<Row, PortError> {
+    pub(crate) async fn query_one(&self, sql: &str, values: Values<'_>) -> Result<Row, PortError> {
         let client = self.connection().await?;
-        in_time(async {
+        in_time(repeated(|| async {
             let statement = client.prepare_cached(sql).await?;
             client.query_one(&statement, values).await
-        })
+        }))
         .await
     }
 
@@ -236,29 +271,43 @@ impl Postgres {
     pub(crate) async fn query_opt(
         &self,
         sql: &str,
-        values: &[&(dyn ToSql + Sync)],
+        values: Values<'_>,
     ) -> Result<Option<Row>, PortError> {
         let client = self.connection().await?;
-        in_time(async {
+        in_time(repeated(|| async {
             let statement = client.prepare_cached(sql).await?;
             client.query_opt(&statement, values).await
-        })
+        }))
         .await
     }
 
     /// How many rows a statement changed.
-    pub(crate) async fn execute(
-        &self,
-        sql: &str,
-        values: &[&(dyn ToSql + Sync)],
-    ) -> Result<usize, PortError> {
+    pub(crate) async fn execute(&self, sql: &str, values: Values<'_>) -> Result<usize, PortError> {
         let client = self.connection().await?;
-        let changed = in_time(async {
+        let changed = in_time(repeated(|| async {
             let statement = client.prepare_cached(sql).await?;
             client.execute(&statement, values).await
-        })
+        }))
         .await?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+}
+
+/// What stands for `$1` and so on.
+type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// Does `work`, which is one statement, again where it met another one's: the
+/// server has undone it.
+async fn repeated<T, F>(work: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut left = AGAIN;
+    loop {
+        match work().await {
+            Err(error) if left > 0 && Failure::of(&error) == Failure::Conflict => left -= 1,
+            done => return done,
+        }
     }
 }
 
@@ -275,11 +324,12 @@ pub(crate) async fn in_time<T>(
 /// A statement's failure as the port's.
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn failed(error: Error) -> PortError {
-    let words = super::error::words(&error);
-    if super::error::is_of_the_data(&error) {
-        PortError::Refused(words)
-    } else {
-        PortError::unavailable(words)
+    let error = StatementError::new(&error);
+    match error.failure {
+        Failure::Data => PortError::Refused(error.to_string()),
+        Failure::Away | Failure::Refusing | Failure::Conflict | Failure::Statement => {
+            PortError::unavailable(error)
+        }
     }
 }
 
@@ -317,15 +367,6 @@ fn prepare(address: &mut Address, settings: &PostgresSettings) -> Result<(), Ope
     }
     if config.get_keepalives_idle() == Duration::from_secs(2 * 60 * 60) {
         config.keepalives_idle(KEEPALIVE);
-    }
-    // The URL's own options come later and win.
-    let own = config.get_options().map(str::to_owned);
-    config.options(format!(
-        "-c statement_timeout={STATEMENT_MS} -c lock_timeout={LOCK_MS} \
-         -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
-    ));
-    if let Some(own) = own {
-        add_options(config, &own);
     }
     Ok(())
 }

@@ -46,13 +46,11 @@ impl SettingStore for PostgresSettingStore {
 mod tests {
     use dormouse_core::contract;
 
-    use super::super::testing::{plain, timescale};
+    use super::super::testing::{Engine, on_every_engine};
     use super::*;
 
-    #[tokio::test]
-    async fn keeps_the_contract() {
-        for database in [plain().await, timescale().await] {
-            contract::setting_store(&PostgresSettingStore::new(database)).await;
-        }
+    async fn keeps_the_contract(engine: Engine) {
+        contract::setting_store(&PostgresSettingStore::new(engine.open().await)).await;
     }
+    on_every_engine!(keeps_the_contract);
 }

@@ -141,7 +141,7 @@ impl Address {
 }
 
 /// Adds to the settings that a connection begins with.
-pub(super) fn add_options(config: &mut Config, more: &str) {
+fn add_options(config: &mut Config, more: &str) {
     let options = match config.get_options() {
         Some(before) => format!("{before} {more}"),
         None => more.to_owned(),

@@ -7,15 +7,14 @@ use dormouse_core::contract::commands::{NOON, sample};
 use dormouse_core::ports::{CommandStore, CommandWrite, CommandWritten, IdempotencyKey};
 use dormouse_core::wire::AckStatus;
 
-use super::super::testing::{plain, timescale};
+use super::super::testing::{Engine, on_every_engine, plain};
 use super::PostgresCommands;
 
-#[tokio::test]
-async fn keeps_the_contract() {
-    for database in [plain().await, timescale().await] {
-        dormouse_core::contract::command_store(&PostgresCommands::new(database)).await;
-    }
+async fn keeps_the_contract(engine: Engine) {
+    let store = PostgresCommands::new(engine.open().await);
+    dormouse_core::contract::command_store(&store).await;
 }
+on_every_engine!(keeps_the_contract);
 
 fn insert(command: &Command, on_pending: OnPending) -> CommandWrite {
     CommandWrite::Insert {

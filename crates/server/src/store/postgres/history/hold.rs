@@ -49,7 +49,11 @@ impl Hold {
         let versions: Vec<i64> = devices.iter().map(|(_, version)| *version).collect();
         for _ in 0..2 {
             let mut hold = Self::open(db.connection().await?);
-            let rows = in_time(hold.lock(&keys, &versions)).await?;
+            let rows = in_time(hold.lock(&keys, &versions)).await;
+            if rows.is_err() {
+                db.note_batch(&rows);
+            }
+            let rows = rows?;
             if rows.len() == keys.len() {
                 hold.read(&rows)?;
                 return Ok(hold);

@@ -89,6 +89,7 @@ impl PostgresHistory {
             write(client, taken, beside, end).await
         })
         .await;
+        self.db.note_batch(&kept);
         if let Err(error) = kept {
             // Another node may have dropped a partition that we knew.
             self.known.forget();

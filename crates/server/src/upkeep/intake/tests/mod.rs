@@ -1,4 +1,5 @@
 mod postgres;
+mod refusals;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -5,9 +5,19 @@ use dormouse_core::ports::history::{Appended, HistoryStore, HistoryUpkeep, Perio
 use dormouse_core::sample::DeviceSample;
 use dormouse_core::site::{LocalDay, SiteZone};
 
+use super::super::super::testing::Engine;
 use super::story::{Answers, Dice, answers, batches, hour, samples};
-use super::{PostgresHistory, plain, timescale};
+use super::{PostgresHistory, history};
 use crate::store::sqlite::SqliteHistory;
+
+const ENGINES: [Engine; 6] = [
+    Engine::Version(15),
+    Engine::Version(16),
+    Engine::Version(17),
+    Engine::Version(18),
+    Engine::Odd,
+    Engine::Timescale,
+];
 
 /// What an engine answered on the way, and at the end.
 #[derive(Debug, Default)]
@@ -95,13 +105,13 @@ async fn same_story_everywhere(seed: u64, zone: &str, rounds: u64) {
     let dir = tempfile::tempdir().unwrap();
     let sqlite = SqliteHistory::open(&dir.path().join("h.db"), zone.clone()).await;
     let sqlite = tell(&sqlite.unwrap(), &chapters, &zone).await;
-    let plain = tell(&plain(zone.clone()).await, &chapters, &zone).await;
-    let timescale = tell(&timescale(zone.clone()).await, &chapters, &zone).await;
-    for (who, told) in [
-        ("SQLite", sqlite),
-        ("PostgreSQL", plain),
-        ("TimescaleDB", timescale),
-    ] {
+    let mut all = vec![("SQLite".to_owned(), sqlite)];
+    for engine in ENGINES {
+        let told = tell(&history(engine, zone.clone()).await, &chapters, &zone).await;
+        all.push((format!("{engine:?}"), told));
+    }
+    for (who, told) in all {
+        let who = who.as_str();
         assert_eq!(told.appended, memory.appended, "{who}");
         // Elsewhere a part of a day stays, unseen, where whole days are dropped.
         if zone == SiteZone::UTC || who == "SQLite" {

@@ -10,10 +10,10 @@ use dormouse_core::sample::{DeviceSample, Sample, Values};
 use dormouse_core::site::SiteZone;
 use dormouse_testbed::postgres::Postgres as Server;
 
-use super::super::super::testing::open;
+use super::super::super::testing::{Engine, on_every_engine, open};
 use super::super::super::{DORMOUSE, PostgresDevices, PostgresEvents, PostgresIntake};
 use super::story::hour;
-use super::{HISTORY, PostgresHistory, plain, timescale};
+use super::{HISTORY, PostgresHistory, history};
 
 fn stores(history: PostgresHistory) -> IntakeStores {
     let history = Arc::new(history);
@@ -25,17 +25,15 @@ fn stores(history: PostgresHistory) -> IntakeStores {
     }
 }
 
-#[tokio::test]
-async fn keeps_the_intake_contract_on_plain_postgresql() {
-    let open = async || stores(plain(SiteZone::UTC).await);
+async fn keeps_the_contract(engine: Engine) {
+    let open = async || stores(history(engine, SiteZone::UTC).await);
     intake_store(open).await;
-    intake_store_of_nodes(open).await;
+    // That one has a single backend for all.
+    if engine != Engine::Timescale {
+        intake_store_of_nodes(open).await;
+    }
 }
-
-#[tokio::test]
-async fn keeps_the_intake_contract_on_timescaledb() {
-    intake_store(async || stores(timescale(SiteZone::UTC).await)).await;
-}
+on_every_engine!(keeps_the_contract);
 
 /// How many messages each node takes in.
 const MESSAGES: i64 = 25;

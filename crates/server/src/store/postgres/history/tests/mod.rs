@@ -8,35 +8,31 @@ mod story;
 
 use dormouse_core::contract::history_store;
 use dormouse_core::site::SiteZone;
+use dormouse_testbed::postgres::Postgres as Server;
 
 use super::super::DORMOUSE;
-use super::super::testing::open;
+use super::super::testing::{Engine, on_every_engine, open};
 use super::*;
+
+/// An empty history.
+async fn history(engine: Engine, zone: SiteZone) -> PostgresHistory {
+    let db = open(engine.url(), &[DORMOUSE, HISTORY]).await;
+    PostgresHistory::open(db, zone).await.unwrap()
+}
 
 /// An empty history on plain PostgreSQL.
 async fn plain(zone: SiteZone) -> PostgresHistory {
-    let database = dormouse_testbed::postgres::Postgres::shared()
-        .database()
-        .unwrap();
-    let db = open(database.url, &[DORMOUSE, HISTORY]).await;
+    let url = Server::shared().database().unwrap().url;
+    let db = open(url, &[DORMOUSE, HISTORY]).await;
     PostgresHistory::open(db, zone).await.unwrap()
 }
 
 /// An empty history on TimescaleDB.
 async fn timescale(zone: SiteZone) -> PostgresHistory {
-    let url = dormouse_testbed::timescale::Timescale::shared()
-        .schema()
-        .unwrap();
-    let db = open(url, &[DORMOUSE, HISTORY]).await;
-    PostgresHistory::open(db, zone).await.unwrap()
+    history(Engine::Timescale, zone).await
 }
 
-#[tokio::test]
-async fn keeps_the_history_contract_on_plain_postgresql() {
-    history_store(plain).await;
+async fn keeps_the_contract(engine: Engine) {
+    history_store(async |zone| history(engine, zone).await).await;
 }
-
-#[tokio::test]
-async fn keeps_the_history_contract_on_timescaledb() {
-    history_store(timescale).await;
-}
+on_every_engine!(keeps_the_contract);

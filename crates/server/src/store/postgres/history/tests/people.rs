@@ -12,9 +12,10 @@ use dormouse_core::sample::{DeviceSample, Sample, Values};
 use dormouse_core::site::SiteZone;
 
 use super::super::super::PostgresDevices;
+use super::super::super::testing::{Engine, on_every_engine};
 use super::super::{Maintenance, MaintenanceReport, parts};
 use super::story::{Dice, answers, hour, samples};
-use super::{Flavour, PostgresHistory, plain, timescale};
+use super::{Flavour, PostgresHistory, history, plain, timescale};
 
 /// Four devices, "strip-1" and up, with keys from 1, and their story.
 async fn told(history: &PostgresHistory) -> Vec<DeviceSample> {
@@ -99,6 +100,11 @@ async fn people_can_query_samples_and_hours_on_either() {
     every_sample_is_there_in_real_units(&plain).await;
     every_sample_is_there_in_real_units(&timescale).await;
     let (expected, count) = hours(&plain).await;
+    for engine in [16, 17, 18].map(Engine::Version) {
+        let other = history(engine, SiteZone::UTC).await;
+        every_sample_is_there_in_real_units(&other).await;
+        assert_eq!(hours(&other).await.0, expected, "{engine:?}");
+    }
     assert_eq!(count, in_quarters(&plain).await);
     assert!(expected.len() > 30, "{expected:?}");
     assert_eq!(hours(&timescale).await.0, expected);
@@ -146,9 +152,8 @@ async fn maintenance_compresses_what_is_a_week_old() {
     assert_eq!(compressed("minutes").await, (days, days));
 }
 
-#[tokio::test]
-async fn partitions_are_there_before_their_day() {
-    let history = Arc::new(plain(SiteZone::UTC).await);
+async fn partitions_are_there_before_their_day(engine: Engine) {
+    let history = Arc::new(history(engine, SiteZone::UTC).await);
     let mut maintenance = Maintenance::new(Arc::clone(&history));
     let report = maintenance.run(hour(0)).await;
     assert!(report.is_well(), "{report:?}");
@@ -161,6 +166,11 @@ async fn partitions_are_there_before_their_day() {
     }
     assert_eq!(maintenance.run(hour(1)).await.steps[0].changed, 0);
 }
+on_every_engine!(
+    partitions_are_there_before_their_day: postgresql_15 = Version(15),
+    postgresql_16 = Version(16), postgresql_17 = Version(17), postgresql_18 = Version(18),
+    postgresql_odd = Odd
+);
 
 /// Pages of the heap on which the samples of strip-1 stand.
 async fn pages(history: &PostgresHistory) -> i64 {

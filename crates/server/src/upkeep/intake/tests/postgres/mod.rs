@@ -20,7 +20,7 @@ const DEVICES: usize = 8;
 const MESSAGES: u32 = 60;
 
 /// A database with some devices.
-struct Site {
+pub(super) struct Site {
     url: String,
     db: Postgres,
     history: Arc<PostgresHistory>,
@@ -28,7 +28,7 @@ struct Site {
 }
 
 impl Site {
-    async fn at(url: String) -> Self {
+    pub(super) async fn at(url: String) -> Self {
         let db = open(url.clone(), &[DORMOUSE, HISTORY]).await;
         let insert = (0..DEVICES).map(|n| NewDevice {
             id: DeviceId::parse(&format!("strip-{n}")).unwrap(),
@@ -55,11 +55,11 @@ impl Site {
         }
     }
 
-    fn key(&self, device: usize) -> DeviceKey {
+    pub(super) fn key(&self, device: usize) -> DeviceKey {
         self.known.0[device].key
     }
 
-    async fn powers(&self, device: usize) -> Vec<i32> {
+    pub(super) async fn powers(&self, device: usize) -> Vec<i32> {
         let series = SeriesId {
             device: self.key(device),
             socket: SocketId::STRIP,
@@ -105,15 +105,17 @@ impl Site {
 }
 
 /// One process with connections of its own.
-struct Node {
-    committer: Arc<Committer>,
+pub(super) struct Node {
+    pub(super) db: Postgres,
+    pub(super) committer: Arc<Committer>,
     keeping: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Node {
-    async fn start(site: &Site, id: u64) -> Self {
+    pub(super) async fn start(site: &Site, id: u64) -> Self {
         let db = open(site.url.clone(), &[DORMOUSE, HISTORY]).await;
-        let history = PostgresHistory::open(db, SiteZone::UTC).await.unwrap();
+        let history = PostgresHistory::open(db.clone(), SiteZone::UTC).await;
+        let history = history.unwrap();
         let journal = Arc::new(MemoryJournal::default().with_id(id));
         let committer = Arc::new(Committer::new(CommitterParts {
             store: Arc::new(PostgresIntake::new(Arc::new(history))),
@@ -124,10 +126,20 @@ impl Node {
             downstream: Arc::new(Deaf),
         }));
         let keeping = spawn(&committer, &CancellationToken::new());
-        Self { committer, keeping }
+        Self {
+            db,
+            committer,
+            keeping,
+        }
     }
 
-    fn send(&self, device: DeviceKey, channel: Channel, body: &str, receipt: Box<dyn Receipt>) {
+    pub(super) fn send(
+        &self,
+        device: DeviceKey,
+        channel: Channel,
+        body: &str,
+        receipt: Box<dyn Receipt>,
+    ) {
         let message = Inbound {
             device,
             channel,
@@ -140,7 +152,7 @@ impl Node {
     }
 
     /// Ends it as `kill -9` would.
-    async fn kill(self) {
+    pub(super) async fn kill(self) {
         self.keeping.abort();
         self.keeping.await.unwrap_err();
         drop(self.committer);
@@ -149,9 +161,9 @@ impl Node {
 
 /// Notes which messages senders may forget.
 #[derive(Clone, Default)]
-struct Sheet(Arc<Mutex<BTreeSet<(usize, u32)>>>);
+pub(super) struct Sheet(pub(super) Arc<Mutex<BTreeSet<(usize, u32)>>>);
 
-struct Note(Sheet, (usize, u32));
+pub(super) struct Note(pub(super) Sheet, pub(super) (usize, u32));
 
 impl Receipt for Note {
     fn done(self: Box<Self>) {

@@ -1,44 +1,86 @@
-//! Opening, refusing, healing.
+//! What a server must be, and what is said where it is not.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use dormouse_core::access::Actor;
-use dormouse_core::audit::AuditEntry;
-use dormouse_core::event::Origin;
-use dormouse_core::ports::{AuditQuery, AuditStore, PortError, Setting, SettingStore, UserStore};
-use dormouse_testbed::postgres::{Options, Postgres as Server};
-
-use super::testing::{open, plain, settings, timescale};
 use super::*;
-use crate::clock::SystemClock;
 
-async fn refused(settings: PostgresSettings) -> OpenError {
-    let clock = Arc::new(SystemClock::start());
-    Postgres::open(&settings, clock, &[DORMOUSE])
-        .await
-        .unwrap_err()
-}
-
-#[tokio::test]
-async fn it_opens_twice_and_tells_the_time() {
-    for database in [plain().await, timescale().await] {
-        database.probe().await.unwrap();
-        assert!(database.clock_offset_ms().await.unwrap().abs() < 5_000);
-    }
-    let url = Server::shared().database().unwrap().url;
+async fn it_opens_twice_and_tells_the_time(engine: Engine) {
+    let url = engine.url();
     open(url.clone(), &[DORMOUSE]).await;
-    open(url, &[DORMOUSE]).await;
+    let database = open(url, &[DORMOUSE]).await;
+    database.probe().await.unwrap();
+    assert!(database.clock_offset_ms().await.unwrap().abs() < 5_000);
 }
+on_every_engine!(it_opens_twice_and_tells_the_time);
 
-#[tokio::test]
-async fn four_nodes_may_start_at_once() {
-    let url = Server::shared().database().unwrap().url;
+async fn four_nodes_may_start_at_once(engine: Engine) {
+    let url = engine.url();
     let open = || open(url.clone(), &[DORMOUSE]);
     let (one, ..) = tokio::join!(open(), open(), open(), open());
     let sql = "SELECT count(*) FROM dormouse_migrations";
     let count: i64 = one.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(count, i64::try_from(DORMOUSE.migrations.len()).unwrap());
+}
+on_every_engine!(
+    four_nodes_may_start_at_once: postgresql_15 = Version(15), postgresql_16 = Version(16),
+    postgresql_17 = Version(17), postgresql_18 = Version(18), postgresql_odd = Odd
+);
+
+#[tokio::test]
+async fn settings_of_the_database_give_way_and_those_of_the_url_stay() {
+    let database = odd();
+    let db = open(database.url.clone(), &[DORMOUSE]).await;
+    for (name, expected) in [
+        ("statement_timeout", "30s"),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "15s"),
+        ("idle_session_timeout", "0"),
+        ("timezone", "UTC"),
+        ("default_transaction_isolation", "read committed"),
+        ("synchronous_commit", "on"),
+    ] {
+        assert_eq!(text(&db, &format!("SHOW {name}")).await, expected, "{name}");
+    }
+    let more = format!(
+        "ALTER DATABASE {} SET synchronous_commit = local",
+        database.name
+    );
+    Server::shared().sql(&database.name, &more).unwrap();
+    let own = "options=-cstatement_timeout%3D7s%20-csearch_path%3Dodd";
+    let db = open(format!("{}&{own}", database.url), &[DORMOUSE]).await;
+    assert_eq!(text(&db, "SHOW statement_timeout").await, "7s");
+    assert_eq!(text(&db, "SHOW synchronous_commit").await, "local");
+    assert_eq!(text(&db, "SHOW search_path").await, "odd");
+}
+
+#[tokio::test]
+async fn a_proxy_that_pools_by_session_may_be_in_between() {
+    let server = Server::shared();
+    let proxy = PgBouncer::start(server).unwrap();
+    let url = server.database().unwrap().url;
+    let url = url.replace(
+        &format!(":{}/", server.port()),
+        &format!(":{}/", proxy.port()),
+    );
+    let db = open(url.clone(), &[DORMOUSE]).await;
+    db.probe().await.unwrap();
+    assert_eq!(text(&db, "SHOW statement_timeout").await, "30s");
+    dormouse_core::contract::device_store(&PostgresDevices::new(db)).await;
+    // That one refuses what it does not know.
+    let error = refused(settings(format!("{url}&currentSchema=public"))).await;
+    assert!(error.to_string().contains("options"), "{error}");
+}
+
+#[tokio::test]
+async fn what_cannot_keep_every_text_and_another_isolation_are_refused() {
+    let server = Server::shared();
+    let latin = server.database_with("ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'");
+    let error = refused(settings(latin.unwrap().url)).await;
+    assert!(matches!(error, OpenError::Encoding { .. }), "{error}");
+    assert!(error.to_string().contains("LATIN1"), "{error}");
+
+    let url = server.database().unwrap().url;
+    let strict = "options=-cdefault_transaction_isolation%3Dserializable";
+    let error = refused(settings(format!("{url}&{strict}"))).await;
+    assert!(matches!(error, OpenError::Isolation { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -208,48 +250,6 @@ async fn passwords_come_from_the_url_or_a_file_and_wrong_ones_are_refused() {
 }
 
 #[tokio::test]
-async fn it_heals_after_the_server_was_away_and_has_what_was_written() {
-    let server = Server::start(&Options {
-        fsync: true,
-        ..Options::default()
-    })
-    .unwrap();
-    let database = open(server.database().unwrap().url, &[DORMOUSE]).await;
-    let settings = PostgresSettingStore::new(database.clone());
-    // Several connections, all of which will be dead.
-    let (a, b, c) = tokio::join!(database.probe(), database.probe(), database.probe());
-    a.and(b).and(c).unwrap();
-    for end in [Server::crash, Server::stop] {
-        let value = format!("{:?}", database.now().await.unwrap());
-        settings
-            .set(Setting::JoinMode, value.clone())
-            .await
-            .unwrap();
-        end(&server).unwrap();
-        let error = database.probe().await.unwrap_err();
-        assert!(matches!(error, PortError::Unavailable(_)), "{error:?}");
-        server.run().unwrap();
-        assert_eq!(settings.get(Setting::JoinMode).await.unwrap(), Some(value));
-    }
-}
-
-#[tokio::test]
-async fn a_pool_that_is_too_small_makes_callers_wait_not_fail() {
-    let url = Server::shared().database().unwrap().url;
-    let settings = PostgresSettings {
-        pool_max: 1,
-        ..settings(url)
-    };
-    let clock = Arc::new(SystemClock::start());
-    let database = Postgres::open(&settings, clock, &[DORMOUSE]).await.unwrap();
-    let (a, b, c) = tokio::join!(database.probe(), database.probe(), database.probe());
-    a.and(b).and(c).unwrap();
-    let name = "SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()";
-    let name: String = database.query_one(name, &[]).await.unwrap().get(0);
-    assert_eq!(name, "dormouse/test");
-}
-
-#[tokio::test]
 async fn null_characters_are_kept_as_replacements() {
     let database = plain().await;
     let audit = PostgresAudit::new(database.clone());
@@ -277,117 +277,4 @@ async fn null_characters_are_kept_as_replacements() {
     assert_eq!(kept.data, entry.data);
     let people = PostgresPeople::new(database);
     assert_eq!(people.by_name("a\0b").await.unwrap(), None);
-}
-
-mod tls {
-    use super::*;
-
-    fn server(hba: &str) -> Server {
-        let options = Options {
-            tls: true,
-            hba: Some(hba.to_owned()),
-            ..Options::default()
-        };
-        Server::start(&options).unwrap()
-    }
-
-    /// Opens with `parameters`; says whether the connection was encrypted.
-    async fn encrypted(url: &str, parameters: &str) -> Result<bool, OpenError> {
-        let url = url.replace("sslmode=disable", parameters);
-        let clock = Arc::new(SystemClock::start());
-        let database = Postgres::open(&settings(url), clock, &[DORMOUSE]).await?;
-        let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-        Ok(database.query_one(sql, &[]).await.unwrap().get(0))
-    }
-
-    #[tokio::test]
-    async fn every_mode_means_what_libpq_means() {
-        let server = server("host all all 127.0.0.1/32 trust");
-        let url = server.database().unwrap().url;
-        let by_name = url.replace("127.0.0.1", "localhost");
-        let elsewhere = url.replace("127.0.0.1", "other.example") + "&hostaddr=127.0.0.1";
-        let right = server.authority().display().to_string();
-        let stranger = self::server("host all all 127.0.0.1/32 trust");
-        let wrong = stranger.authority().display().to_string();
-
-        for (url, parameters, expected) in [
-            (&url, "sslmode=disable".to_owned(), Some(false)),
-            (&url, "sslmode=allow".to_owned(), Some(false)),
-            (&url, "sslmode=prefer".to_owned(), Some(true)),
-            (&url, "sslmode=require".to_owned(), Some(true)),
-            (&url, format!("sslmode=require&sslrootcert={wrong}"), None),
-            (
-                &url,
-                format!("sslmode=verify-full&sslrootcert={right}"),
-                Some(true),
-            ),
-            (
-                &by_name,
-                format!("sslmode=verify-full&sslrootcert={right}"),
-                Some(true),
-            ),
-            (
-                &url,
-                format!("sslmode=verify-full&sslrootcert={wrong}"),
-                None,
-            ),
-            (&url, "sslmode=verify-full".to_owned(), None),
-            (
-                &elsewhere,
-                format!("sslmode=verify-ca&sslrootcert={right}"),
-                Some(true),
-            ),
-            (
-                &elsewhere,
-                format!("sslmode=verify-full&sslrootcert={right}"),
-                None,
-            ),
-            (
-                &elsewhere,
-                format!("sslmode=verify-ca&sslrootcert={wrong}"),
-                None,
-            ),
-        ] {
-            let opened = encrypted(url, &parameters).await;
-            match (&opened, expected) {
-                (Ok(found), Some(expected)) => assert_eq!(*found, expected, "{parameters}"),
-                (Err(OpenError::Tls { .. }), None) => {}
-                _ => panic!("{url} {parameters}: {opened:?}"),
-            }
-        }
-        let error = encrypted(&url, "sslmode=verify-full&sslrootcert=/nowhere.pem").await;
-        assert!(matches!(error, Err(OpenError::File { .. })), "{error:?}");
-    }
-
-    #[tokio::test]
-    async fn a_server_without_tls_is_refused_where_tls_is_required() {
-        let url = Server::shared().database().unwrap().url;
-        assert!(!encrypted(&url, "sslmode=prefer").await.unwrap());
-        let error = encrypted(&url, "sslmode=require").await.unwrap_err();
-        assert!(matches!(error, OpenError::Tls { .. }), "{error}");
-    }
-
-    #[tokio::test]
-    async fn allow_gives_in_to_a_server_that_insists() {
-        let server = server("hostssl all all 127.0.0.1/32 trust");
-        let url = server.database().unwrap().url;
-        assert!(encrypted(&url, "sslmode=allow").await.unwrap());
-        let error = encrypted(&url, "sslmode=disable").await.unwrap_err();
-        assert!(matches!(error, OpenError::SignIn { .. }), "{error}");
-    }
-
-    #[tokio::test]
-    async fn our_certificate_signs_us_in() {
-        let server = server("hostssl all all 127.0.0.1/32 cert");
-        let url = server.database().unwrap().url;
-        let (certificate, key) = server.client_certificate();
-        let with = format!(
-            "sslmode=require&sslcert={}&sslkey={}",
-            certificate.display(),
-            key.display()
-        );
-        assert!(encrypted(&url, &with).await.unwrap());
-        let error = encrypted(&url, "sslmode=require").await.unwrap_err();
-        assert!(matches!(error, OpenError::SignIn { .. }), "{error}");
-    }
 }
