@@ -185,13 +185,31 @@ fn file(path: &str) -> Option<PathBuf> {
 /// The embedded broker's own settings.
 pub(super) fn broker_config(settings: &Mqtt, listen: SocketAddr) -> dormouse_broker::Config {
     let count = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let connections = count(settings.connections_max);
     dormouse_broker::Config {
         limits: Limits {
-            connections: count(settings.connections_max),
+            connections,
+            // Those connected, and half as many that are away for a while.
+            sessions: connections.saturating_add(connections / 2),
             connections_per_ip: count(settings.connections_per_address_max),
             connects_per_s: settings.connects_per_second_max,
             ..Limits::default()
         },
         ..dormouse_broker::Config::new(listen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn every_connection_may_have_a_session() {
+        let mut settings = Config::load(None, []).unwrap().mqtt;
+        settings.connections_max = 50_000;
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let limits = broker_config(&settings, listen).limits;
+        assert_eq!((limits.connections, limits.sessions), (50_000, 75_000));
     }
 }
