@@ -12,7 +12,7 @@ TICKS = 17_280  # a day of 5-second samples
 
 def reads(bench: Bench) -> dict:
     devices = max(1, round(bench.history_rows * bench.scale / (QUARTERS + TICKS)))
-    server = bench.server(DORMOUSE__RETENTION__RAW_DAYS="400")
+    server = bench.server(DORMOUSE__RETENTION__RAW_DAYS="400", DORMOUSE__RETENTION__MINUTE_DAYS="400")
     credentials = server.add_devices(devices)
     begun = datetime.now(timezone.utc)
     total = 0
