@@ -47,6 +47,7 @@ test('pictures for the README', async ({ browser }) => {
   const pictures = [
     { name: 'dashboard', path: PAGES.dashboard, colorScheme: 'light', locale: 'en-GB', width: 1280, height: 800 },
     { name: 'device', path: PAGES.device, colorScheme: 'light', locale: 'en-GB', width: 1280, height: 800 },
+    { name: 'system', path: PAGES.system, colorScheme: 'light', locale: 'en-GB', width: 1280, height: 860 },
     { name: 'dashboard-zh', path: PAGES.dashboard, colorScheme: 'dark', locale: 'zh-CN', width: 1280, height: 800 },
     { name: 'device-phone-zh', path: PAGES.device, colorScheme: 'dark', locale: 'zh-CN', width: 390, height: 800 },
   ] as const
